@@ -1,0 +1,19 @@
+package org.dblock.api.device;
+
+import org.osgi.annotation.versioning.ConsumerType;
+
+/** Who has a device open: implemented by front ends. Its methods return at once. */
+@ConsumerType
+public interface Client {
+    /** The client for people: {@code nbd client 3 on /run/dblock/nbd.sock}. */
+    String describe();
+
+    /** The device has another size now. */
+    default void resized(long size) {}
+
+    /**
+     * The device is no more, or what it held is lost: every further request of this connection fails. The client closes its
+     * connection.
+     */
+    default void gone(String why) {}
+}
