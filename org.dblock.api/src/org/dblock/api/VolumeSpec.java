@@ -1,9 +1,9 @@
 package org.dblock.api;
 
 import java.lang.annotation.Annotation;
+import java.lang.reflect.Method;
 import java.util.HashMap;
 import java.util.Map;
-import org.osgi.util.converter.ConversionException;
 import org.osgi.util.converter.Converter;
 import org.osgi.util.converter.Converters;
 import org.osgi.util.converter.TypeRule;
@@ -86,17 +86,19 @@ public record VolumeSpec(
      * @throws BlockException {@link Reason#INVALID} when a value doesn't fit its type
      */
     public <A extends Annotation> A options(Class<A> type) throws BlockException {
-        try {
-            A typed = CONVERTER.convert(options).to(type);
-            // conversion is lazy: ask for each value once, so that a bad one is found here
-            for (var method : type.getDeclaredMethods()) {
-                method.setAccessible(true); // the definition may be private to the backend
-                method.invoke(typed);
+        A typed = CONVERTER.convert(options).to(type);
+        // conversion is lazy: ask for each value once, so that a bad one is found here
+        for (Method option : type.getDeclaredMethods()) {
+            try {
+                option.setAccessible(true); // the definition may be private to the backend
+                option.invoke(typed);
+            } catch (ReflectiveOperationException e) {
+                String right = option.getReturnType().isPrimitive() ? "a number, or a size like 64K" : "a value of another type";
+                throw new BlockException(
+                        Reason.INVALID,
+                        "option " + option.getName() + " '" + options.get(option.getName()) + "': must be " + right, e);
             }
-            return typed;
-        } catch (ReflectiveOperationException | ConversionException e) {
-            Throwable cause = e.getCause() == null ? e : e.getCause();
-            throw new BlockException(Reason.INVALID, "options " + options + " don't fit: " + cause.getMessage(), e);
         }
+        return typed;
     }
 }
