@@ -1,6 +1,8 @@
 package org.dblock.api;
 
-/** What a volume does better than the defaults of {@link BlockVolume}; the contract suite compares each with behaviour. */
+/**
+ * What a volume does better than the defaults of {@link BlockVolume}; the contract suite compares each with behaviour.
+ */
 public enum Capability {
     /** {@link BlockVolume#discard} gives storage back. */
     DISCARD,

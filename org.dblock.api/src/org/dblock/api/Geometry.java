@@ -9,12 +9,13 @@ import java.util.Set;
  *
  * @param size in bytes, a multiple of the block size, more than 0
  * @param blockSize the logical block size in bytes: 512, 1024, 2048 or 4096
- * @param preferredIo the size in bytes below which requests cost a read-modify-write or otherwise more than they need; a
- *     multiple of the block size
- * @param optimalIo the size in bytes at which streaming is at its best, a multiple of {@code preferredIo}; 0: no opinion
+ * @param preferredIo the size in bytes below which requests cost a read-modify-write or otherwise more than they need;
+ *     a multiple of the block size
+ * @param optimalIo the size in bytes at which streaming is at its best, a multiple of {@code preferredIo}; 0: no
+ *     opinion
  * @param readOnly whether writes are refused
- * @param mayBlock whether calls may wait for a disk or a network; if not, core serves them on the thread that received the
- *     request
+ * @param mayBlock whether calls may wait for a disk or a network; if not, core serves them on the thread that received
+ *     the request
  * @param persistence what the contents outlive
  * @param capabilities what the volume does better than the defaults
  */
@@ -36,9 +37,11 @@ public record Geometry(
             throw new IllegalArgumentException(
                     "size " + size + ": must be more than 0 and a multiple of the block size, " + blockSize);
         if (preferredIo < blockSize || preferredIo % blockSize != 0)
-            throw new IllegalArgumentException("preferred I/O size " + preferredIo + ": must be a multiple of " + blockSize);
+            throw new IllegalArgumentException(
+                    "preferred I/O size " + preferredIo + ": must be a multiple of " + blockSize);
         if (optimalIo < 0 || optimalIo % preferredIo != 0)
-            throw new IllegalArgumentException("optimal I/O size " + optimalIo + ": must be a multiple of " + preferredIo);
+            throw new IllegalArgumentException(
+                    "optimal I/O size " + optimalIo + ": must be a multiple of " + preferredIo);
         capabilities = capabilities.isEmpty()
                 ? Collections.emptySet()
                 : Collections.unmodifiableSet(EnumSet.copyOf(capabilities));
@@ -51,8 +54,7 @@ public record Geometry(
 
     /** The same with another size. */
     public Geometry withSize(long bytes) {
-        return new Geometry(
-                bytes, blockSize, preferredIo, optimalIo, readOnly, mayBlock, persistence, capabilities);
+        return new Geometry(bytes, blockSize, preferredIo, optimalIo, readOnly, mayBlock, persistence, capabilities);
     }
 
     /** The same with other preferred and optimal I/O sizes. */
@@ -77,8 +79,7 @@ public record Geometry(
 
     /** The same with just these capabilities. */
     public Geometry with(Capability... list) {
-        return new Geometry(
-                size, blockSize, preferredIo, optimalIo, readOnly, mayBlock, persistence, Set.of(list));
+        return new Geometry(size, blockSize, preferredIo, optimalIo, readOnly, mayBlock, persistence, Set.of(list));
     }
 
     /** Whether the volume has a capability. */

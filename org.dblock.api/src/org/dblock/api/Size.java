@@ -30,7 +30,8 @@ public final class Size {
                 throw new IllegalArgumentException("size '" + text + "' is too large: at most 8191P", e);
             }
         }
-        throw new IllegalArgumentException("'" + text + "' is no size: write bytes or a unit, like 4096, 512K, 10G or 1.5T");
+        throw new IllegalArgumentException(
+                "'" + text + "' is no size: write bytes or a unit, like 4096, 512K, 10G or 1.5T");
     }
 
     /** Writes a size so that {@link #parse} reads the same bytes, in the largest unit that is exact. */

@@ -18,8 +18,8 @@ import org.osgi.util.converter.TypeRule;
  * @param create whether to create it where it is absent
  * @param options the backend's own options, by the names of its Metatype definition; values are strings or what Config
  *     Admin stores
- * @param inherited what a predecessor handed over (see {@link BlockVolume#handOver()}); mutable: the volume removes what it
- *     takes
+ * @param inherited what a predecessor handed over (see {@link BlockVolume#handOver()}); mutable: the volume removes
+ *     what it takes
  */
 public record VolumeSpec(
         String volume,

@@ -24,5 +24,10 @@ public record Backend(String name, String bundle, String version, String descrip
      * @param description for people
      */
     public record Option(
-            String name, String type, boolean required, String defaultValue, List<String> choices, String description) {}
+            String name,
+            String type,
+            boolean required,
+            String defaultValue,
+            List<String> choices,
+            String description) {}
 }

@@ -12,8 +12,8 @@ public interface Client {
     default void resized(long size) {}
 
     /**
-     * The device is no more, or what it held is lost: every further request of this connection fails. The client closes its
-     * connection.
+     * The device is no more, or what it held is lost: every further request of this connection fails. The client closes
+     * its connection.
      */
     default void gone(String why) {}
 }

@@ -9,14 +9,15 @@ import org.osgi.annotation.versioning.ProviderType;
 /**
  * A client's way to the blocks of a device.
  *
- * <p>The requests are those of {@link org.dblock.api.BlockVolume}, with its ordering and durability; they pass the device's gate, and wait
- * there while it is closed. Ranges and access are checked here: {@link org.dblock.api.Reason#INVALID} outside the device or
- * not a multiple of the block size, {@link org.dblock.api.Reason#NO_SPACE} for a write beyond the end, {@link
- * org.dblock.api.Reason#READ_ONLY}. Any failure arrives as a {@link org.dblock.api.BlockException}; every failure of the
- * volume is logged (rate-limited) and counted. Buffers must be direct. Thread-safe; a request allocates nothing.
+ * <p>The requests are those of {@link org.dblock.api.BlockVolume}, with its ordering and durability; they pass the
+ * device's gate, and wait there while it is closed. Ranges and access are checked here:
+ * {@link org.dblock.api.Reason#INVALID} outside the device or not a multiple of the block size,
+ * {@link org.dblock.api.Reason#NO_SPACE} for a write beyond the end, {@link org.dblock.api.Reason#READ_ONLY}. Any
+ * failure arrives as a {@link org.dblock.api.BlockException}; every failure of the volume is logged (rate-limited) and
+ * counted. Buffers must be direct. Thread-safe; a request allocates nothing.
  *
- * <p>A connection belongs to the contents it was opened on: when they are lost (a ramdisk whose memory is gone), it fails for
- * good with EIO, and never sees the device's new contents.
+ * <p>A connection belongs to the contents it was opened on: when they are lost (a ramdisk whose memory is gone), it
+ * fails for good with EIO, and never sees the device's new contents.
  */
 @ProviderType
 public interface Connection extends AutoCloseable {
@@ -24,13 +25,14 @@ public interface Connection extends AutoCloseable {
     Device device();
 
     /**
-     * Whether a request made now would wait at the gate: a front end sends the replies that are ready before it makes one.
+     * Whether a request made now would wait at the gate: a front end sends the replies that are ready before it makes
+     * one.
      */
     boolean wouldWait();
 
     /**
-     * Whether the volume's calls may wait for a disk or a network. If not, a front end makes its requests on the thread that
-     * received them; else it hands them to {@link #workers()}. May change when the volume is swapped.
+     * Whether the volume's calls may wait for a disk or a network. If not, a front end makes its requests on the thread
+     * that received them; else it hands them to {@link #workers()}. May change when the volume is swapped.
      */
     boolean mayBlock();
 

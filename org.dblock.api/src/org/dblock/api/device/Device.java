@@ -10,8 +10,8 @@ import org.osgi.annotation.versioning.ProviderType;
 /**
  * A block device of this gateway: a name, a volume that is reached through a gate, and the front ends that serve it.
  *
- * <p>Whatever can disappear (a backend, its bundle, the volume) is behind the gate; a device stays the same object from its
- * creation to its removal. Thread-safe.
+ * <p>Whatever can disappear (a backend, its bundle, the volume) is behind the gate; a device stays the same object from
+ * its creation to its removal. Thread-safe.
  */
 @ProviderType
 public interface Device {
@@ -72,8 +72,8 @@ public interface Device {
     Connection connect(Client client) throws BlockException;
 
     /**
-     * Closes the gate: requests wait until {@link #resume()}, at most the device's park timeout. Those inside are waited for,
-     * and the volume is flushed. Nothing happens where the device is parked already.
+     * Closes the gate: requests wait until {@link #resume()}, at most the device's park timeout. Those inside are
+     * waited for, and the volume is flushed. Nothing happens where the device is parked already.
      */
     void park() throws BlockException;
 

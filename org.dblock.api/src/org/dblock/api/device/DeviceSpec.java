@@ -61,8 +61,7 @@ public record DeviceSpec(
 
     /** A device with defaults for everything else: created if absent, no exports. */
     public static DeviceSpec of(String name, String backend, long size) {
-        return new DeviceSpec(
-                name, backend, "", size, 0, false, true, QUEUE_DEPTH, PARK_SECONDS, List.of(), Map.of());
+        return new DeviceSpec(name, backend, "", size, 0, false, true, QUEUE_DEPTH, PARK_SECONDS, List.of(), Map.of());
     }
 
     /** The same with these exports. */
@@ -129,7 +128,8 @@ public record DeviceSpec(
     public void check() throws BlockException {
         if (!NAME.matcher(name).matches())
             throw invalid("device name '" + name
-                    + "': must be 1 to 31 letters, digits, dots, underscores or dashes and begin with a letter or digit");
+                    + "': must be 1 to 31 letters, digits, dots, underscores or dashes and begin with a letter"
+                    + " or digit");
         if (backend.isEmpty()) throw invalid("device '" + name + "' names no backend: set backend, e.g. to ramdisk");
         if (blockSize != 0 && (blockSize < 512 || blockSize > 4096 || Integer.bitCount(blockSize) != 1))
             throw invalid("block size " + blockSize + ": must be 512, 1024, 2048 or 4096");
@@ -172,8 +172,7 @@ public record DeviceSpec(
         } catch (IllegalArgumentException e) {
             throw invalid(key + ": " + e.getMessage());
         }
-        if (number < least || number > most)
-            throw invalid(key + " " + value + ": must be " + least + " to " + most);
+        if (number < least || number > most) throw invalid(key + " " + value + ": must be " + least + " to " + most);
         return number;
     }
 

@@ -25,7 +25,8 @@ public interface DeviceStats {
     long errors(Op op);
 
     /**
-     * A quantile of the time inside the volume, waiting at the gate not included, in nanoseconds; at most 13 % off; 0: none yet.
+     * A quantile of the time inside the volume, waiting at the gate not included, in nanoseconds; at most 13 % off; 0:
+     * none yet.
      *
      * @param quantile 0 to 1
      */

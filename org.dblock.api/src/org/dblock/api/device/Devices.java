@@ -10,8 +10,8 @@ import org.osgi.annotation.versioning.ProviderType;
 /**
  * The devices of this gateway: the service by which a shell or a host application manages them.
  *
- * <p>A device is a Config Admin factory configuration of the PID {@link #PID}, so it survives restarts; this service writes
- * such configurations, and devices that others configure appear here too. Thread-safe.
+ * <p>A device is a Config Admin factory configuration of the PID {@link #PID}, so it survives restarts; this service
+ * writes such configurations, and devices that others configure appear here too. Thread-safe.
  */
 @ProviderType
 public interface Devices {
@@ -27,8 +27,8 @@ public interface Devices {
     /**
      * Checks a device's specification, stores it and waits until the device is online.
      *
-     * @throws org.dblock.api.BlockException when the specification isn't right, the name is taken, or the volume can't be
-     *     opened: then nothing is stored
+     * @throws org.dblock.api.BlockException when the specification isn't right, the name is taken, or the volume can't
+     *     be opened: then nothing is stored
      */
     Device create(DeviceSpec spec) throws BlockException;
 
@@ -36,8 +36,9 @@ public interface Devices {
      * Flushes a device, ends its exports and removes it with its configuration; its volume's contents stay.
      *
      * @param force also when clients have it open, and when its flush fails
-     * @throws BlockException {@link org.dblock.api.Reason#IN_USE} with the clients' names, {@link org.dblock.api.Reason#NOT_FOUND},
-     *     {@link org.dblock.api.Reason#UNSUPPORTED} for a device that is configured by a file, or what the flush failed with
+     * @throws BlockException {@link org.dblock.api.Reason#IN_USE} with the clients' names,
+     *     {@link org.dblock.api.Reason#NOT_FOUND}, {@link org.dblock.api.Reason#UNSUPPORTED} for a device that is
+     *     configured by a file, or what the flush failed with
      */
     void remove(String name, boolean force) throws BlockException;
 
