@@ -93,10 +93,13 @@ public record VolumeSpec(
                 option.setAccessible(true); // the definition may be private to the backend
                 option.invoke(typed);
             } catch (ReflectiveOperationException e) {
-                String right = option.getReturnType().isPrimitive() ? "a number, or a size like 64K" : "a value of another type";
+                String right = option.getReturnType().isPrimitive()
+                        ? "a number, or a size like 64K"
+                        : "a value of another type";
                 throw new BlockException(
                         Reason.INVALID,
-                        "option " + option.getName() + " '" + options.get(option.getName()) + "': must be " + right, e);
+                        "option " + option.getName() + " '" + options.get(option.getName()) + "': must be " + right,
+                        e);
             }
         }
         return typed;

@@ -58,6 +58,7 @@ class BlockVolumeTest {
     @Test
     void resizingIsRefused() {
         assertThatThrownBy(() -> volume.resize(512))
-                .isInstanceOfSatisfying(BlockException.class, e -> assertThat(e.reason()).isEqualTo(Reason.UNSUPPORTED));
+                .isInstanceOfSatisfying(
+                        BlockException.class, e -> assertThat(e.reason()).isEqualTo(Reason.UNSUPPORTED));
     }
 }

@@ -38,14 +38,18 @@ class VolumeSpecTest {
 
     @Test
     void storedTypesAreTakenAsTheyAre() throws BlockException {
-        Options options = VolumeSpec.of("v", 0).withOption("limit", 7L).withOption("direct", true).options(Options.class);
+        Options options = VolumeSpec.of("v", 0)
+                .withOption("limit", 7L)
+                .withOption("direct", true)
+                .options(Options.class);
         assertThat(options.limit()).isEqualTo(7);
         assertThat(options.direct()).isTrue();
     }
 
     @Test
     void aValueThatDoesNotFitIsRefusedByName() {
-        assertThatThrownBy(() -> VolumeSpec.of("v", 0).withOption("limit", "much").options(Options.class))
+        assertThatThrownBy(
+                        () -> VolumeSpec.of("v", 0).withOption("limit", "much").options(Options.class))
                 .isInstanceOf(BlockException.class)
                 .hasMessage("option limit 'much': must be a number, or a size like 64K");
     }

@@ -18,7 +18,16 @@ class DeviceSpecTest {
     @Test
     void aConfigurationIsReadBackAsTheSameDevice() throws BlockException {
         DeviceSpec spec = new DeviceSpec(
-                "db", "s3", "prod", 1L << 40, 4096, true, false, 64, 0, List.of("nbd", "kernel,recover=5"),
+                "db",
+                "s3",
+                "prod",
+                1L << 40,
+                4096,
+                true,
+                false,
+                64,
+                0,
+                List.of("nbd", "kernel,recover=5"),
                 Map.of("bucket", "b", "partSize", 8L));
         assertThat(DeviceSpec.of(map(spec.configuration()))).isEqualTo(spec);
     }
@@ -33,7 +42,8 @@ class DeviceSpecTest {
 
     @Test
     void exportsMayBeATextOfNames() throws BlockException {
-        assertThat(DeviceSpec.of(Map.of("name", "d", "backend", "file", "exports", "nbd kernel")).exports())
+        assertThat(DeviceSpec.of(Map.of("name", "d", "backend", "file", "exports", "nbd kernel"))
+                        .exports())
                 .containsExactly("nbd", "kernel");
     }
 
@@ -46,15 +56,17 @@ class DeviceSpecTest {
     }
 
     @ParameterizedTest
-    @CsvSource(delimiter = '|', value = {
-        "size | 10 apples | 'size: ''10 apples'' is no size'",
-        "size | 1000 | size 1000: must be a multiple of the block size, 512",
-        "blockSize | 8192 | blockSize 8192: must be 0 to 4096",
-        "blockSize | 1000 | 'block size 1000: must be 512, 1024, 2048 or 4096'",
-        "readOnly | maybe | readOnly 'maybe': must be true or false",
-        "queueDepth | 0 | queueDepth 0: must be 1 to 1024",
-        "parkSeconds | -1 | parkSeconds"
-    })
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "size | 10 apples | 'size: ''10 apples'' is no size'",
+                "size | 1000 | size 1000: must be a multiple of the block size, 512",
+                "blockSize | 8192 | blockSize 8192: must be 0 to 4096",
+                "blockSize | 1000 | 'block size 1000: must be 512, 1024, 2048 or 4096'",
+                "readOnly | maybe | readOnly 'maybe': must be true or false",
+                "queueDepth | 0 | queueDepth 0: must be 1 to 1024",
+                "parkSeconds | -1 | parkSeconds"
+            })
     void aBadValueIsNamedWithWhatWouldBeRight(String key, String value, String message) {
         Map<String, Object> configuration = new HashMap<>(Map.of("name", "d", "backend", "file"));
         configuration.put(key, value);
