@@ -1,0 +1,47 @@
+package org.dblock.backend.ramdisk;
+
+import com.sun.jna.LastErrorException;
+import com.sun.jna.Native;
+import com.sun.jna.Platform;
+
+/** The few libc calls behind a ramdisk's memory, bound by JNA direct mapping. */
+final class Posix {
+    static final int MFD_CLOEXEC = 1;
+    static final int PROT_READ = 1;
+    static final int PROT_WRITE = 2;
+    static final int MAP_PRIVATE = 0x02;
+    static final int MAP_FIXED = 0x10;
+    static final int MAP_ANONYMOUS = 0x20;
+    static final int MAP_NORESERVE = 0x4000;
+    static final int MADV_REMOVE = 9;
+
+    private static boolean bound;
+
+    static {
+        bind();
+    }
+
+    private Posix() {}
+
+    /** Binds the calls, once more after {@link #unbind}. */
+    static void bind() {
+        if (!bound) Native.register(Posix.class, Platform.C_LIBRARY_NAME);
+        bound = true;
+    }
+
+    static void unbind() {
+        Native.unregister(Posix.class);
+        bound = false;
+    }
+
+    static native int getpagesize();
+
+    static native int memfd_create(String name, int flags) throws LastErrorException;
+
+    static native int close(int fd) throws LastErrorException;
+
+    static native int madvise(long address, long length, int advice) throws LastErrorException;
+
+    static native long mmap(long address, long length, int protection, int flags, int fd, long offset)
+            throws LastErrorException;
+}
