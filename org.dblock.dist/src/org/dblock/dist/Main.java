@@ -92,6 +92,7 @@ public final class Main {
                 Constants.FRAMEWORK_STORAGE, home.resolve("cache/framework").toString());
         configuration.put(Constants.FRAMEWORK_STORAGE_CLEAN, Constants.FRAMEWORK_STORAGE_CLEAN_ONFIRSTINIT);
         configuration.put(Constants.FRAMEWORK_BEGINNING_STARTLEVEL, Integer.toString(FOLDERS));
+        configuration.put("gosh.home", home.toString());
         configuration.put("felix.cm.dir", home.resolve("state/config").toString());
         configuration.put("felix.fileinstall.dir", home.resolve("etc") + "," + home.resolve("deploy"));
         configuration.put("felix.fileinstall.poll", "300");
