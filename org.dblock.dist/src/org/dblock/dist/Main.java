@@ -20,6 +20,7 @@ import org.osgi.framework.FrameworkEvent;
 import org.osgi.framework.launch.Framework;
 import org.osgi.framework.launch.FrameworkFactory;
 import org.osgi.framework.startlevel.BundleStartLevel;
+import org.osgi.framework.wiring.BundleWiring;
 
 /**
  * Starts a framework with the bundles in this jar's folder, and stops it in order when the process is told to end.
@@ -33,6 +34,7 @@ public final class Main {
     private static final int LIBRARIES = 1, SERVICES = 2, BACKENDS = 3, CORE = 4, FRONT_ENDS = 5, FOLDERS = 6;
 
     private static final String FRAMEWORK = "framework.jar";
+    private static final String SHELL = "org.apache.felix.gogo.jline";
 
     private static volatile boolean failed;
     private static FileLock lock; // held as long as this process lives
@@ -111,7 +113,28 @@ public final class Main {
         framework.init();
         install(framework.getBundleContext());
         framework.start();
+        if (Boolean.getBoolean("dblock.interactive")) startShell(framework.getBundleContext());
         return framework;
+    }
+
+    /** Starts the interactive shell, whose line editor finds its terminals only by the context class loader. */
+    private static void startShell(BundleContext context) throws BundleException {
+        Bundle shell = bundle(context, SHELL), editor = bundle(context, "org.jline");
+        ClassLoader loader = Thread.currentThread().getContextClassLoader();
+        Thread.currentThread()
+                .setContextClassLoader(editor.adapt(BundleWiring.class).getClassLoader());
+        try {
+            shell.start();
+        } finally {
+            Thread.currentThread().setContextClassLoader(loader);
+        }
+    }
+
+    private static Bundle bundle(BundleContext context, String name) {
+        return Stream.of(context.getBundles())
+                .filter(bundle -> name.equals(bundle.getSymbolicName()))
+                .findFirst()
+                .orElseThrow();
     }
 
     private static void install(BundleContext context) throws Exception {
@@ -131,7 +154,7 @@ public final class Main {
                 if (name.equals(FRAMEWORK) || (!interactive && name.contains("jline"))) continue;
                 Bundle bundle = context.installBundle("reference:" + jar.toUri());
                 bundle.adapt(BundleStartLevel.class).setStartLevel(level(bundle.getSymbolicName()));
-                if (bundle.getHeaders().get(Constants.FRAGMENT_HOST) == null) bundle.start();
+                if (!bundle.getSymbolicName().equals(SHELL)) bundle.start();
             }
         }
     }
@@ -140,7 +163,7 @@ public final class Main {
         return switch (name) {
             case "org.dblock.dist", "org.apache.felix.scr" -> SERVICES;
             case "org.dblock.core" -> CORE;
-            case "org.dblock.nbd", "org.dblock.shell", "org.apache.felix.gogo.jline" -> FRONT_ENDS;
+            case "org.dblock.nbd", "org.dblock.shell", SHELL -> FRONT_ENDS;
             case "org.apache.felix.fileinstall" -> FOLDERS;
             default -> name.startsWith("org.dblock.backend.") ? BACKENDS : LIBRARIES;
         };
