@@ -5,16 +5,12 @@ import org.osgi.annotation.versioning.ConsumerType;
 /** Who has a device open: implemented by front ends. Its methods return at once. */
 @ConsumerType
 public interface Client {
-    /** The client for people: {@code nbd client 3 on /run/dblock/nbd.sock}. */
-    String describe();
-
     /**
-     * Whether somebody works with the device through this client, so that it can't be removed without force. A front
-     * end that keeps a connection for itself, as a kernel device does, says whether anybody has that open.
+     * The client for people, beginning with the front end's name: {@code nbd client 3 on /run/dblock/nbd.sock}. Empty
+     * while it is there but nobody uses the device through it, as through a kernel device that isn't open: then the
+     * device is not in use.
      */
-    default boolean inUse() {
-        return true;
-    }
+    String describe();
 
     /** The device has another size now. */
     default void resized(long size) {}
