@@ -1,0 +1,634 @@
+package org.dblock.core;
+
+import java.io.IOException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Dictionary;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BiFunction;
+import org.dblock.api.BlockException;
+import org.dblock.api.BlockStore;
+import org.dblock.api.Reason;
+import org.dblock.api.VolumeInfo;
+import org.dblock.api.VolumeSpec;
+import org.dblock.api.device.Backend;
+import org.dblock.api.device.Device;
+import org.dblock.api.device.DeviceListener;
+import org.dblock.api.device.DeviceSpec;
+import org.dblock.api.device.Devices;
+import org.dblock.api.device.Export;
+import org.dblock.api.device.FrontEnd;
+import org.dblock.core.DeviceExports.NamedFrontEnd;
+import org.osgi.framework.Constants;
+import org.osgi.framework.ServiceReference;
+import org.osgi.service.cm.Configuration;
+import org.osgi.service.cm.ConfigurationAdmin;
+import org.osgi.service.cm.ManagedServiceFactory;
+import org.osgi.service.component.annotations.Activate;
+import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Deactivate;
+import org.osgi.service.component.annotations.Reference;
+import org.osgi.service.component.annotations.ReferenceCardinality;
+import org.osgi.service.component.annotations.ReferencePolicy;
+
+/**
+ * The devices of this gateway: reconciles what is configured, and which stores and front ends are there, with what
+ * exists.
+ *
+ * <p>A {@link ManagedServiceFactory} and no component per device, since only it is told a deleted configuration, which
+ * removes a device, from a bundle that stops, which doesn't. Changes of configurations run one after the other on one
+ * thread that never waits for a backend; each device does its own work on its own thread.
+ */
+@Component(
+        immediate = true,
+        service = {Devices.class, ManagedServiceFactory.class},
+        property = Constants.SERVICE_PID + "=" + Devices.PID)
+public final class DeviceRegistry implements Devices, ManagedServiceFactory {
+    private static final Logger LOG = System.getLogger(DeviceRegistry.class.getPackageName());
+
+    /** The key of a device's identity in its configuration. */
+    private static final String ID = "id";
+    /** The key by which FileInstall says which file a configuration comes from. */
+    private static final String FILE = "felix.fileinstall.filename";
+    /** How long all devices together may take to end. */
+    private static final long STOP_NANOS = TimeUnit.SECONDS.toNanos(10);
+
+    /** Where the configuration of a device is. */
+    private record Origin(String pid, String file) {}
+
+    /** What a device that writes has for itself. */
+    private record Claim(String backend, String volume, Map<String, Object> options) {}
+
+    final ScheduledThreadPoolExecutor clock = Threads.clock("dblock clock");
+
+    private final ConfigurationAdmin configurations;
+    private final ThreadPoolExecutor reconciler = Threads.serial("dblock devices");
+    private final ThreadPoolExecutor notifier = Threads.serial("dblock listeners");
+    private final Map<String, BlockDevice> devices = new ConcurrentSkipListMap<>();
+    private final Map<BlockDevice, Origin> origins = new ConcurrentHashMap<>();
+    private final Map<Claim, BlockDevice> claims = new ConcurrentHashMap<>();
+    private final List<Store> stores = new CopyOnWriteArrayList<>();
+    private final List<NamedFrontEnd> frontEnds = new CopyOnWriteArrayList<>();
+    private final List<DeviceListener> listeners = new CopyOnWriteArrayList<>();
+    private volatile OptionTypes optionTypes;
+    private volatile boolean stopped;
+
+    @Activate
+    public DeviceRegistry(@Reference ConfigurationAdmin configurations) {
+        this.configurations = configurations;
+    }
+
+    /** Ends everything within seconds; what hangs is abandoned. */
+    @Deactivate
+    void deactivate() {
+        stopped = true;
+        Map<BlockDevice, CompletableFuture<Void>> ends = new LinkedHashMap<>();
+        for (BlockDevice each : devices.values()) {
+            each.ending(Reason.SHUTTING_DOWN, "the gateway stops");
+            ends.put(
+                    each,
+                    each.control.submit(
+                            () -> each.control.end(Export.End.STOPPING, Reason.SHUTTING_DOWN, "the gateway stops")));
+        }
+        awaitAll(ends, null, STOP_NANOS);
+        devices.clear();
+        reconciler.shutdown();
+        notifier.shutdown();
+        clock.shutdown();
+    }
+
+    // ---- stores and front ends come and go
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void bindStore(ServiceReference<BlockStore> reference, BlockStore service) {
+        Object name = reference.getProperty(BlockStore.BACKEND);
+        if (!(name instanceof String backend) || backend.isEmpty()) {
+            LOG.log(
+                    Level.ERROR,
+                    "a BlockStore of bundle " + reference.getBundle() + " has no service property " + BlockStore.BACKEND
+                            + " with the name of its backend: ignored");
+            return;
+        }
+        int ranking = reference.getProperty(Constants.SERVICE_RANKING) instanceof Integer number ? number : 0;
+        long serviceId = (Long) reference.getProperty(Constants.SERVICE_ID);
+        storeArrived(new Store(
+                backend, service, reference.getBundle(), reference.getBundle().getVersion(), ranking, serviceId));
+    }
+
+    void unbindStore(ServiceReference<BlockStore> reference, BlockStore service) {
+        for (Store each : stores) if (each.service() == service) storeLeft(each);
+    }
+
+    void storeArrived(Store store) {
+        stores.add(store);
+        reconcile(store.backend());
+    }
+
+    /** Returns when no device uses the store any more. */
+    void storeLeft(Store store) {
+        stores.remove(store);
+        long deadline = System.nanoTime() + VolumeControl.DRAIN_NANOS;
+        Map<BlockDevice, CompletableFuture<Void>> leaving = new LinkedHashMap<>();
+        for (BlockDevice each : devices.values())
+            if (each.spec().backend().equals(store.backend()))
+                leaving.put(each, each.control.submit(() -> each.control.storeLeft(store, deadline)));
+        awaitAll(leaving, store, VolumeControl.DRAIN_NANOS);
+        reconcile(store.backend());
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void bindFrontEnd(FrontEnd service, Map<String, Object> properties) {
+        if (properties.get(FrontEnd.NAME) instanceof String name) frontEndArrived(name, service);
+        else LOG.log(Level.ERROR, service + " has no service property " + FrontEnd.NAME + " with its name: ignored");
+    }
+
+    void unbindFrontEnd(FrontEnd service) {
+        for (NamedFrontEnd each : frontEnds) if (each.service() == service) frontEndLeft(each);
+    }
+
+    void frontEndArrived(String name, FrontEnd service) {
+        frontEnds.add(new NamedFrontEnd(name, service));
+        reconcile(null);
+    }
+
+    private void frontEndLeft(NamedFrontEnd frontEnd) {
+        frontEnds.remove(frontEnd);
+        Map<BlockDevice, CompletableFuture<Void>> leaving = new LinkedHashMap<>();
+        for (BlockDevice each : devices.values())
+            leaving.put(each, each.control.submit(() -> each.control.exports.frontEndLeft(frontEnd)));
+        awaitAll(leaving, frontEnd.service(), VolumeControl.DRAIN_NANOS);
+    }
+
+    /** Waits for what devices do, and in the end makes them stop waiting for someone who doesn't answer. */
+    private static void awaitAll(Map<BlockDevice, CompletableFuture<Void>> tasks, Object callee, long nanos) {
+        long deadline = System.nanoTime() + nanos;
+        tasks.forEach((device, done) -> {
+            if (VolumeControl.await(done, Math.max(0, deadline - System.nanoTime()))) return;
+            device.control.giveUp(callee);
+            VolumeControl.await(done, TimeUnit.MILLISECONDS.toNanos(500));
+        });
+    }
+
+    private void reconcile(String backend) {
+        for (BlockDevice each : devices.values())
+            if (backend == null || each.spec().backend().equals(backend)) each.control.submit(each.control::reconcile);
+    }
+
+    @Reference(
+            cardinality = ReferenceCardinality.OPTIONAL,
+            policy = ReferencePolicy.DYNAMIC,
+            policyOption = org.osgi.service.component.annotations.ReferencePolicyOption.GREEDY)
+    void bindOptionTypes(OptionTypes types) {
+        optionTypes = types;
+    }
+
+    void unbindOptionTypes(OptionTypes types) {
+        if (optionTypes == types) optionTypes = null;
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void bindListener(DeviceListener listener) {
+        listeners.add(listener);
+    }
+
+    void unbindListener(DeviceListener listener) {
+        listeners.remove(listener);
+    }
+
+    // ---- what devices ask
+
+    /** The best store of a backend; null: there is none. */
+    Store best(String backend) {
+        Store best = null;
+        for (Store each : stores)
+            if (each.backend().equals(backend) && (best == null || each.betterThan(best))) best = each;
+        return best;
+    }
+
+    boolean has(Store store) {
+        return stores.contains(store);
+    }
+
+    /** The front end of a name; null: there is none. */
+    NamedFrontEnd frontEnd(String name) {
+        for (NamedFrontEnd each : frontEnds) if (each.name().equals(name)) return each;
+        return null;
+    }
+
+    static String namesOf(Collection<String> names) {
+        return names.isEmpty() ? "none" : String.join(", ", names);
+    }
+
+    /** Checks what stands against opening a device's volume, and claims it for writing. */
+    void check(BlockDevice device, Store store) throws BlockException {
+        DeviceSpec spec = device.spec();
+        OptionTypes types = optionTypes;
+        if (types != null) types.check(store, spec.options());
+        if (spec.readOnly()) return;
+        BlockDevice holder = claims.putIfAbsent(claim(spec), device);
+        if (holder != null && holder != device)
+            throw new BlockException(
+                    Reason.IN_USE,
+                    "volume '" + spec.volume() + "' of backend " + spec.backend() + " belongs to device "
+                            + holder.name() + ": use another volume, or make this device read-only");
+    }
+
+    private static Claim claim(DeviceSpec spec) {
+        return new Claim(spec.backend(), spec.volume(), spec.options());
+    }
+
+    /** Tells the listeners, later and in order. */
+    void changed(Device device, Device.State state) {
+        try {
+            notifier.execute(() -> {
+                for (DeviceListener each : listeners) {
+                    try {
+                        each.changed(device, state);
+                    } catch (RuntimeException e) {
+                        LOG.log(Level.WARNING, "a device listener failed: " + e);
+                    }
+                }
+            });
+        } catch (RejectedExecutionException e) {
+            LOG.log(Level.DEBUG, "no listener hears that " + device + " changed: the gateway stops");
+        }
+    }
+
+    // ---- configurations
+
+    @Override
+    public String getName() {
+        return "dblock devices";
+    }
+
+    @Override
+    public void updated(String pid, Dictionary<String, ?> properties) {
+        Map<String, Object> copy = new HashMap<>();
+        for (String key : java.util.Collections.list(properties.keys())) copy.put(key, properties.get(key));
+        later(() -> configure(pid, copy));
+    }
+
+    @Override
+    public void deleted(String pid) {
+        later(() -> unconfigure(pid));
+    }
+
+    private void later(Runnable change) {
+        try {
+            reconciler.execute(change);
+        } catch (RejectedExecutionException e) {
+            LOG.log(Level.DEBUG, "a configuration changed while the gateway stops");
+        }
+    }
+
+    private BlockDevice configuredBy(String pid) {
+        for (Map.Entry<BlockDevice, Origin> each : origins.entrySet())
+            if (each.getValue().pid.equals(pid)) return each.getKey();
+        return null;
+    }
+
+    private void configure(String pid, Map<String, Object> properties) {
+        if (stopped) return;
+        Origin origin = new Origin(pid, properties.get(FILE) instanceof String file ? file : null);
+        try {
+            DeviceSpec spec = DeviceSpec.of(properties);
+            UUID id = idOf(spec, origin, properties);
+            BlockDevice present = configuredBy(pid);
+            if (present != null) {
+                origins.put(present, origin);
+                if (!change(present, spec)) return;
+            } else {
+                BlockDevice same = devices.get(spec.name());
+                if (same != null && same.id().equals(id)) return; // its creator stores it at this moment
+                if (same != null)
+                    throw new BlockException(
+                            Reason.EXISTS,
+                            "there is a device '" + spec.name() + "' already, configured by "
+                                    + source(origins.get(same)));
+            }
+            BlockDevice device = new BlockDevice(this, spec, id);
+            devices.put(spec.name(), device);
+            origins.put(device, origin);
+            changed(device, Device.State.STARTING);
+            device.control.submit(device.control::reconcile);
+        } catch (BlockException e) {
+            LOG.log(Level.ERROR, "configuration " + source(origin) + " makes no device: " + e.getMessage());
+        }
+    }
+
+    private static String source(Origin origin) {
+        return origin == null ? "nothing yet" : origin.file != null ? origin.file : origin.pid;
+    }
+
+    private static UUID idOf(DeviceSpec spec, Origin origin, Map<String, Object> properties) throws BlockException {
+        Object given = properties.get(ID);
+        // a file can't be written to, so its devices are known by what stays the same when it is read again
+        if (given == null)
+            return UUID.nameUUIDFromBytes(
+                    ("dblock " + spec.name() + " " + source(origin)).getBytes(StandardCharsets.UTF_8));
+        try {
+            return UUID.fromString(given.toString());
+        } catch (IllegalArgumentException e) {
+            throw new BlockException(Reason.INVALID, "id '" + given + "' is no UUID: leave it out, and one is derived");
+        }
+    }
+
+    /**
+     * Applies a changed configuration to its device.
+     *
+     * @return whether a new device has to be made, since the old one could not become it and has been ended
+     */
+    private boolean change(BlockDevice device, DeviceSpec spec) {
+        DeviceSpec old = device.spec();
+        if (spec.equals(old)) return false;
+        boolean alike = new DeviceSpec(
+                        spec.name(),
+                        spec.backend(),
+                        spec.volume(),
+                        old.size(),
+                        spec.blockSize(),
+                        spec.readOnly(),
+                        old.create(),
+                        old.queueDepth(),
+                        old.parkSeconds(),
+                        old.exports(),
+                        spec.options())
+                .equals(old);
+        if (!alike) {
+            try {
+                VolumeControl.await(device.control.submit(() -> device.control.remove(false)));
+            } catch (BlockException e) {
+                LOG.log(Level.ERROR, "a changed configuration has no effect yet: " + e.getMessage());
+                return false;
+            }
+            forget(device);
+            return true;
+        }
+        device.control.submit(() -> {
+            long size = old.size();
+            try {
+                if (spec.size() != old.size() && spec.size() != 0) device.control.resize(spec.size());
+                size = spec.size();
+            } catch (BlockException e) {
+                LOG.log(Level.ERROR, "device " + device.name() + " keeps its size: " + e.getMessage());
+            }
+            device.spec(spec.withSize(size));
+            device.control.reconcile();
+        });
+        return false;
+    }
+
+    private void unconfigure(String pid) {
+        BlockDevice device = configuredBy(pid);
+        if (device == null) return;
+        origins.remove(device);
+        try {
+            VolumeControl.await(device.control.submit(() -> device.control.remove(false)));
+            forget(device);
+        } catch (BlockException e) {
+            LOG.log(
+                    Level.WARNING,
+                    "the configuration of device " + device.name()
+                            + " is gone; it is served on until its last client leaves: " + e.getMessage());
+            device.orphan();
+        }
+    }
+
+    void removeOrphan(BlockDevice device) {
+        later(() -> {
+            try {
+                VolumeControl.await(device.control.submit(() -> device.control.remove(false)));
+                forget(device);
+            } catch (BlockException e) {
+                LOG.log(Level.WARNING, e.getMessage());
+            }
+        });
+    }
+
+    private void forget(BlockDevice device) {
+        devices.remove(device.name(), device);
+        origins.remove(device);
+        claims.values().removeIf(holder -> holder == device);
+    }
+
+    /** Stores a device's configuration. */
+    private void store(BlockDevice device) throws BlockException {
+        try {
+            Origin origin = origins.get(device);
+            Configuration configuration = origin == null
+                    ? configurations.createFactoryConfiguration(PID, "?")
+                    : configurations.getConfiguration(origin.pid, "?");
+            if (origin == null) origins.put(device, new Origin(configuration.getPid(), null));
+            Dictionary<String, Object> table = device.spec().configuration();
+            table.put(ID, device.id().toString());
+            configuration.update(table);
+        } catch (IOException | IllegalStateException e) {
+            throw new BlockException(Reason.IO, "device " + device.name() + " can't be stored: " + e.getMessage(), e);
+        }
+    }
+
+    // ---- commands
+
+    @Override
+    public List<Device> list() {
+        return List.copyOf(devices.values());
+    }
+
+    @Override
+    public Optional<Device> find(String name) {
+        return Optional.ofNullable(devices.get(name));
+    }
+
+    private BlockDevice get(String name) throws BlockException {
+        BlockDevice device = devices.get(name);
+        if (device == null)
+            throw new BlockException(
+                    Reason.NOT_FOUND, "no device '" + name + "': there are " + namesOf(devices.keySet()));
+        return device;
+    }
+
+    /** The device of a name, if its configuration is ours to change. */
+    private BlockDevice owned(String name) throws BlockException {
+        BlockDevice device = get(name);
+        Origin origin = origins.get(device);
+        if (origin != null && origin.file != null)
+            throw new BlockException(
+                    Reason.UNSUPPORTED,
+                    "device " + name + " is configured by " + origin.file + ": change or delete that file");
+        return device;
+    }
+
+    private Store backend(String name) throws BlockException {
+        Store store = best(name);
+        if (store == null)
+            throw new BlockException(
+                    Reason.NOT_FOUND,
+                    "no backend '" + name + "': there are "
+                            + namesOf(stores.stream()
+                                    .map(Store::backend)
+                                    .distinct()
+                                    .sorted()
+                                    .toList()));
+        return store;
+    }
+
+    @Override
+    public Device create(DeviceSpec spec) throws BlockException {
+        spec.check();
+        backend(spec.backend());
+        if (stopped) throw new BlockException(Reason.SHUTTING_DOWN, "the gateway stops");
+        BlockDevice device = new BlockDevice(this, spec, UUID.randomUUID());
+        if (devices.putIfAbsent(spec.name(), device) != null)
+            throw new BlockException(
+                    Reason.EXISTS,
+                    "there is a device '" + spec.name() + "' already: choose another name, or remove it");
+        changed(device, Device.State.STARTING);
+        try {
+            VolumeControl.await(device.control.submit(device.control::start));
+            store(device);
+        } catch (BlockException e) {
+            device.control.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created"));
+            forget(device);
+            throw e;
+        }
+        return device;
+    }
+
+    @Override
+    public void remove(String name, boolean force) throws BlockException {
+        BlockDevice device = owned(name);
+        VolumeControl.await(device.control.submit(() -> device.control.remove(force)));
+        Origin origin = origins.get(device);
+        forget(device);
+        if (origin == null) return;
+        try {
+            configurations.getConfiguration(origin.pid, "?").delete();
+        } catch (IOException | IllegalStateException e) {
+            throw new BlockException(
+                    Reason.IO, "device " + name + " is removed, but its configuration is not: " + e.getMessage(), e);
+        }
+    }
+
+    @Override
+    public void resize(String name, long size) throws BlockException {
+        BlockDevice device = owned(name);
+        VolumeControl.await(device.control.submit(() -> device.control.resize(size)));
+        store(device);
+    }
+
+    @Override
+    public void export(String name, String export) throws BlockException {
+        BlockDevice device = owned(name);
+        VolumeControl.await(device.control.submit(() -> {
+            device.geometry(); // there is something to serve
+            device.control.exports.begin(export);
+            List<String> all = new ArrayList<>(device.spec().exports());
+            all.removeIf(each -> DeviceExports.frontEndOf(each).equals(DeviceExports.frontEndOf(export)));
+            all.add(export);
+            device.spec(device.spec().withExports(all));
+        }));
+        store(device);
+    }
+
+    @Override
+    public void unexport(String name, String frontEnd, boolean force) throws BlockException {
+        BlockDevice device = owned(name);
+        VolumeControl.await(device.control.submit(() -> {
+            List<String> left = new ArrayList<>(device.spec().exports());
+            if (!left.removeIf(each -> DeviceExports.frontEndOf(each).equals(frontEnd)))
+                throw new BlockException(
+                        Reason.NOT_FOUND,
+                        "device " + name + " is not served through '" + frontEnd + "': it is through "
+                                + namesOf(device.spec().exports()));
+            List<String> clients = device.clients().stream()
+                    .filter(each -> each.startsWith(frontEnd + " "))
+                    .toList();
+            if (!force && !clients.isEmpty())
+                throw new BlockException(
+                        Reason.IN_USE,
+                        "device " + name + " is in use by " + String.join(", ", clients)
+                                + ": disconnect them first, or use force");
+            device.control.exports.end(frontEnd, Export.End.REMOVED);
+            device.spec(device.spec().withExports(left));
+        }));
+        store(device);
+    }
+
+    @Override
+    public List<Backend> backends() {
+        OptionTypes types = optionTypes;
+        return stores.stream()
+                .map(Store::backend)
+                .distinct()
+                .sorted()
+                .map(this::best)
+                .filter(store -> store != null && store.bundle() != null)
+                .map(store -> types != null
+                        ? types.describe(store)
+                        : new Backend(
+                                store.backend(),
+                                store.bundle().getSymbolicName(),
+                                store.version().toString(),
+                                "",
+                                List.of()))
+                .toList();
+    }
+
+    @Override
+    public List<String> frontEnds() {
+        return frontEnds.stream().map(NamedFrontEnd::name).distinct().sorted().toList();
+    }
+
+    @Override
+    public List<VolumeInfo> volumes(String backend, Map<String, Object> options) throws BlockException {
+        return ask(backend, "", options, (store, spec) -> () -> store.list(spec));
+    }
+
+    @Override
+    public void deleteVolume(String backend, String volume, Map<String, Object> options) throws BlockException {
+        for (BlockDevice each : devices.values()) {
+            DeviceSpec spec = each.spec();
+            if (claim(spec).equals(new Claim(backend, volume, Map.copyOf(options))))
+                throw new BlockException(
+                        Reason.IN_USE,
+                        "volume '" + volume + "' belongs to device " + each.name() + ": remove that first");
+        }
+        ask(backend, volume, options, (store, spec) -> () -> {
+            store.delete(spec);
+            return null;
+        });
+    }
+
+    private <T> T ask(
+            String backend,
+            String volume,
+            Map<String, Object> options,
+            BiFunction<BlockStore, VolumeSpec, java.util.concurrent.Callable<T>> question)
+            throws BlockException {
+        Store store = backend(backend);
+        OptionTypes types = optionTypes;
+        if (types != null) types.check(store, options);
+        try {
+            return question.apply(store.service(), new VolumeSpec(volume, 0, 0, false, false, options, new HashMap<>()))
+                    .call();
+        } catch (Exception e) {
+            throw BlockDevice.asBlockException(e);
+        }
+    }
+}

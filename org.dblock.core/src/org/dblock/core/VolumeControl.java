@@ -1,0 +1,609 @@
+package org.dblock.core;
+
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
+import org.dblock.api.BlockException;
+import org.dblock.api.BlockVolume;
+import org.dblock.api.Capability;
+import org.dblock.api.Geometry;
+import org.dblock.api.Persistence;
+import org.dblock.api.Reason;
+import org.dblock.api.VolumeSpec;
+import org.dblock.api.device.Device.State;
+import org.dblock.api.device.DeviceSpec;
+import org.dblock.api.device.Export;
+
+/**
+ * Opens, parks, swaps and closes the volume of one device: every change is a task on one thread, one after the other.
+ *
+ * <p>That thread never runs a backend's code itself: {@link #call} does that on a thread of its own, waits for it as
+ * long as the matter allows, and drops what comes later. So a backend that hangs costs a thread and its volume, and
+ * nothing else.
+ */
+final class VolumeControl {
+    private static final Logger LOG = System.getLogger(VolumeControl.class.getPackageName());
+
+    /** How long requests, a flush and a hand-over may take together when a store leaves: SCR gives up after 5 s. */
+    static final long DRAIN_NANOS = TimeUnit.SECONDS.toNanos(3);
+    /** How long parking on command waits for the requests inside. */
+    private static final long PARK_NANOS = TimeUnit.SECONDS.toNanos(30);
+
+    private static final long RETRY_SECONDS = 5;
+
+    /** A change of the device. */
+    interface Task {
+        void run() throws BlockException;
+    }
+
+    /** A call into a store or front end that the control waits for. */
+    private record Pending(Object callee, CompletableFuture<?> answer) {}
+
+    /** What a volume left behind: its state, or the failure of its last flush. */
+    private record Departure(Map<String, Object> state, BlockException flushFailure) {}
+
+    final DeviceExports exports;
+
+    private final DeviceRegistry registry;
+    private final BlockDevice device;
+    private final ThreadPoolExecutor thread;
+    private volatile Pending pending;
+
+    // all of these belong to the control thread
+
+    /** What the last volume handed over and no successor has taken. */
+    private Map<String, Object> inherited = new HashMap<>();
+    /** Parked on command. */
+    private boolean held;
+    /** Why the volume is not opened again but on command; null: it is. */
+    private String stuck;
+    /** Whether the next open may create the volume although there was one before: what it held is lost. */
+    private boolean anew;
+    /** The service id of the store that served last, and when its gate was closed; -1: none. */
+    private long lastStore = -1;
+
+    private long closedAt;
+    private boolean retrying;
+    /** Whether the open that is under way created the volume. */
+    private boolean created;
+
+    VolumeControl(DeviceRegistry registry, BlockDevice device) {
+        this.registry = registry;
+        this.device = device;
+        thread = Threads.serial("dblock " + device.name());
+        exports = new DeviceExports(registry, device, this);
+    }
+
+    // ---- the thread
+
+    /** Queues a task. */
+    CompletableFuture<Void> submit(Task task) {
+        CompletableFuture<Void> done = new CompletableFuture<>();
+        try {
+            thread.execute(() -> {
+                try {
+                    task.run();
+                    done.complete(null);
+                } catch (BlockException e) {
+                    done.completeExceptionally(e);
+                } catch (RuntimeException | Error e) {
+                    LOG.log(Level.ERROR, "device " + device.name() + ": a change failed", e);
+                    done.completeExceptionally(BlockDevice.asBlockException(e));
+                }
+            });
+        } catch (RejectedExecutionException e) {
+            done.completeExceptionally(new BlockException(Reason.NOT_FOUND, "device " + device.name() + " is removed"));
+        }
+        return done;
+    }
+
+    /** Waits for a task. */
+    static void await(CompletableFuture<Void> done) throws BlockException {
+        get(done, Long.MAX_VALUE);
+    }
+
+    /** Waits for a task, not for ever. */
+    static boolean await(CompletableFuture<Void> done, long nanos) {
+        try {
+            get(done, nanos);
+        } catch (BlockException e) {
+            return done.isDone();
+        }
+        return true;
+    }
+
+    private static <T> T get(CompletableFuture<T> answer, long nanos) throws BlockException {
+        try {
+            return answer.get(nanos, TimeUnit.NANOSECONDS);
+        } catch (ExecutionException e) {
+            throw BlockDevice.asBlockException(e.getCause());
+        } catch (TimeoutException e) {
+            throw new BlockException(Reason.TIMED_OUT, "no answer in " + TimeUnit.NANOSECONDS.toSeconds(nanos) + " s");
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new BlockException(Reason.IO, "interrupted while waiting");
+        }
+    }
+
+    /**
+     * Calls a store, a volume or a front end on a thread of its own.
+     *
+     * @param callee whose call it is: {@link #giveUp} of the same ends the waiting
+     * @param late gets a result that comes after the waiting has ended
+     * @throws BlockException what the call failed with; {@link Reason#TIMED_OUT}
+     */
+    <T> T call(Object callee, String what, long nanos, Callable<T> body, Consumer<T> late) throws BlockException {
+        CompletableFuture<T> answer = new CompletableFuture<>();
+        pending = new Pending(callee, answer);
+        Threads.daemon("dblock " + device.name() + " " + what, () -> {
+                    try {
+                        T result = body.call();
+                        if (!answer.complete(result) && result != null) late.accept(result);
+                    } catch (Throwable e) {
+                        answer.completeExceptionally(BlockDevice.asBlockException(e));
+                    }
+                })
+                .start();
+        try {
+            return get(answer, nanos);
+        } catch (BlockException e) {
+            if (answer.completeExceptionally(e)) throw new BlockException(e.reason(), what + ": " + e.getMessage());
+            return get(answer, 0); // it came at the last moment
+        } finally {
+            pending = null;
+        }
+    }
+
+    /** Ends the waiting for a call of a store or front end that is leaving; null: of any. */
+    void giveUp(Object callee) {
+        Pending call = pending;
+        if (call != null && (callee == null || call.callee == callee))
+            call.answer.completeExceptionally(
+                    new BlockException(Reason.TIMED_OUT, "whoever was called did not answer, and is going away"));
+    }
+
+    // ---- what is to be
+
+    /** Makes the device what it is meant to be with the stores and front ends that are there now. Repeatable. */
+    void reconcile() {
+        if (device.isEnding()) return;
+        try {
+            bringUp();
+        } catch (BlockException e) {
+            openFailed(e);
+        }
+        boolean served = device.state() == State.ONLINE || device.state() == State.PARKED;
+        if (served && device.lastGeometry() != null && !exports.reconcile()) retry();
+    }
+
+    /** The same for a device that is being created: any failure is the caller's. */
+    void start() throws BlockException {
+        bringUp();
+        for (String each : device.spec().exports()) exports.begin(each);
+    }
+
+    private void bringUp() throws BlockException {
+        Store best = registry.best(device.spec().backend());
+        OpenVolume open = device.current();
+        if (open != null) {
+            if (!held && best != null && best.betterThan(open.store)) swap(open, best);
+        } else if (best == null) {
+            if (device.state() == State.STARTING)
+                device.explain("waits for backend " + device.spec().backend() + ", which is not installed");
+        } else if (stuck == null && !held) {
+            online(open(best, inherited));
+        }
+    }
+
+    private void openFailed(BlockException e) {
+        if (e.reason() == Reason.FENCED) stuck = e.getMessage();
+        if (device.state() == State.STARTING || stuck != null) device.fail(e.getMessage());
+        else device.explain(e.getMessage());
+        if (stuck == null) retry();
+    }
+
+    private void retry() {
+        if (retrying) return;
+        retrying = true;
+        registry.clock.schedule(
+                () -> submit(() -> {
+                    retrying = false;
+                    reconcile();
+                }),
+                RETRY_SECONDS,
+                TimeUnit.SECONDS);
+    }
+
+    // ---- opening
+
+    private OpenVolume open(Store store, Map<String, Object> state) throws BlockException {
+        DeviceSpec spec = device.spec();
+        registry.check(device, store);
+        Geometry known = anew ? null : device.lastGeometry();
+        VolumeSpec wanted = new VolumeSpec(
+                spec.volume(), spec.size(), spec.blockSize(), spec.readOnly(), false, spec.options(), state);
+        int had = state.size();
+        BlockVolume volume;
+        try {
+            volume = open(store, wanted);
+        } catch (BlockException e) {
+            if (e.reason() != Reason.NOT_FOUND) throw e;
+            if (known != null) throw absent(known, e);
+            if (!spec.create()) throw e;
+            volume = open(store, wanted.withCreate(true));
+            created = true;
+        }
+        try {
+            Geometry shape = volume.geometry();
+            if (spec.readOnly() && !shape.readOnly()) shape = shape.withReadOnly(true);
+            if (known != null && (known.size() != shape.size() || known.blockSize() != shape.blockSize()))
+                throw new BlockException(
+                        Reason.INVALID,
+                        store.describe() + " opens the volume with " + shape.size() + " bytes in blocks of "
+                                + shape.blockSize() + ", its clients know " + known.size() + " in blocks of "
+                                + known.blockSize());
+            if (known != null
+                    && shape.persistence() == Persistence.VOLATILE
+                    && store.serviceId() != lastStore
+                    && state.size() == had) throw absent(known, null);
+            int epoch = anew ? device.epoch() + 1 : device.epoch();
+            return new OpenVolume(volume, store, shape, epoch);
+        } catch (BlockException | RuntimeException e) {
+            close(volume);
+            throw BlockDevice.asBlockException(e);
+        }
+    }
+
+    private BlockVolume open(Store store, VolumeSpec wanted) throws BlockException {
+        return call(
+                store,
+                "open",
+                Long.MAX_VALUE,
+                () -> {
+                    BlockVolume volume = store.service().open(wanted);
+                    if (volume == null) throw new BlockException(Reason.IO, store.describe() + " opened nothing");
+                    return volume;
+                },
+                VolumeControl::close);
+    }
+
+    /** The volume was there before and is not now. */
+    private BlockException absent(Geometry known, BlockException e) {
+        if (known.persistence() == Persistence.VOLATILE) {
+            stuck = "its contents, which were in memory only, are lost; resume brings it back empty";
+            return new BlockException(Reason.IO, stuck);
+        }
+        return new BlockException(Reason.NOT_FOUND, "its volume has vanished: " + e.getMessage());
+    }
+
+    private void online(OpenVolume open) {
+        if (anew) {
+            anew = false;
+            device.contentsLost("device " + device.name() + " lost its contents");
+        }
+        if (lastStore >= 0 && lastStore != open.store.serviceId()) device.stats.swapped(System.nanoTime() - closedAt);
+        lastStore = open.store.serviceId();
+        closeAll(inherited);
+        inherited = new HashMap<>();
+        boolean empty = created && open.geometry.persistence() == Persistence.VOLATILE;
+        created = false;
+        device.serve(open, empty ? "came up empty: its contents are in memory only" : "");
+    }
+
+    // ---- leaving
+
+    /**
+     * A store is about to go: its volume is drained, flushed and closed, or abandoned.
+     *
+     * @param deadline by {@link System#nanoTime()}
+     */
+    void storeLeft(Store store, long deadline) {
+        OpenVolume open = device.current();
+        if (open == null || open.store != store) return;
+        closedAt = System.nanoTime();
+        device.park("backend " + store.backend() + " has gone; waits for it to come back");
+        Departure left = letGo(open, true, deadline - System.nanoTime());
+        device.vacate();
+        device.workers.renew(left == null);
+        if (left == null) {
+            LOG.log(
+                    Level.WARNING,
+                    "device " + device.name() + ": " + store.describe()
+                            + " did not finish its requests in time; its volume is abandoned");
+            return;
+        }
+        if (left.flushFailure != null) flushFailed(left.flushFailure);
+        inherited = new HashMap<>(left.state);
+    }
+
+    /**
+     * Drains, flushes and closes a volume whose gate is closed; null: it took too long, and the volume is abandoned.
+     */
+    private Departure letGo(OpenVolume open, boolean handOver, long nanos) {
+        BlockVolume volume = open.volume;
+        try {
+            return call(
+                    open.store,
+                    "close",
+                    Math.max(0, nanos),
+                    () -> {
+                        open.gate.drain(Long.MAX_VALUE);
+                        BlockException failure = null;
+                        try {
+                            if (!open.abandoned && !open.geometry.readOnly()) volume.flush();
+                        } catch (Throwable e) {
+                            failure = BlockDevice.asBlockException(e);
+                        }
+                        if (!open.abandoned && failure == null && handOver)
+                            try {
+                                return new Departure(volume.handOver(), null);
+                            } catch (Throwable e) {
+                                LOG.log(Level.ERROR, "device " + device.name() + ": the hand-over failed: " + e);
+                            }
+                        close(volume);
+                        return new Departure(Map.of(), failure);
+                    },
+                    late -> closeAll(late.state));
+        } catch (BlockException e) {
+            open.abandoned = true;
+            return null;
+        }
+    }
+
+    private void flushFailed(BlockException e) {
+        stuck = "writes may be lost, for its last flush failed: " + e.getMessage() + "; resume opens it as it is";
+        device.fail(stuck);
+    }
+
+    // ---- swapping
+
+    /** Moves to a better store while the present one stays; whatever fails, the device stays where it is. */
+    private void swap(OpenVolume open, Store better) {
+        OpenVolume next = null;
+        try {
+            // an early flush keeps the pause short, and a volume that can't flush is not swapped
+            flush(open);
+            if (open.geometry.persistence() == Persistence.DURABLE)
+                try {
+                    next = open(better, new HashMap<>());
+                } catch (BlockException e) {
+                    if (e.reason() != Reason.IN_USE) throw e;
+                }
+            closedAt = System.nanoTime();
+            device.park("is moving to " + better.describe());
+            drain(open, DRAIN_NANOS);
+            flush(open);
+        } catch (BlockException e) {
+            if (next != null) close(next.volume);
+            stay(open, better, e);
+            return;
+        }
+        // from here on the present volume is closed, and has to be opened anew where the better store fails
+        Departure left = letGo(open, next == null, DRAIN_NANOS);
+        device.vacate();
+        device.workers.renew(left == null);
+        if (left != null) inherited = new HashMap<>(left.state);
+        if (left != null && left.flushFailure != null) {
+            if (next != null) close(next.volume);
+            flushFailed(left.flushFailure);
+            return;
+        }
+        try {
+            online(next != null ? next : open(better, inherited));
+        } catch (BlockException e) {
+            goBack(open.store, better, e);
+        }
+    }
+
+    private void stay(OpenVolume open, Store better, BlockException e) {
+        LOG.log(
+                Level.WARNING,
+                "device " + device.name() + " stays: can't move to " + better.describe() + ": " + e.getMessage());
+        if (device.state() == State.PARKED && registry.has(open.store)) device.serve(open, "");
+    }
+
+    private void goBack(Store old, Store better, BlockException e) {
+        LOG.log(
+                Level.WARNING,
+                "device " + device.name() + " goes back to " + old.describe() + ": can't move to " + better.describe()
+                        + ": " + e.getMessage());
+        try {
+            if (stuck == null && registry.has(old)) online(open(old, inherited));
+            else openFailed(e);
+        } catch (BlockException again) {
+            openFailed(again);
+        }
+    }
+
+    private void drain(OpenVolume open, long nanos) throws BlockException {
+        if (!open.gate.drain(nanos))
+            throw new BlockException(
+                    Reason.TIMED_OUT,
+                    open.gate.inside() + " requests are still inside after " + TimeUnit.NANOSECONDS.toSeconds(nanos)
+                            + " s");
+    }
+
+    private void flush(OpenVolume open) throws BlockException {
+        if (open.geometry.readOnly()) return;
+        call(
+                open.store,
+                "flush",
+                Long.MAX_VALUE,
+                () -> {
+                    open.volume.flush();
+                    return null;
+                },
+                late -> {});
+    }
+
+    // ---- commands
+
+    void park() throws BlockException {
+        if (held) return;
+        if (device.isEnding())
+            throw new BlockException(Reason.NOT_FOUND, "device " + device.name() + " is being removed");
+        OpenVolume open = device.current();
+        if (open == null) {
+            if (device.state() != State.PARKED)
+                throw new BlockException(
+                        Reason.IO, "device " + device.name() + " is not online: " + device.explanation());
+        } else {
+            device.park("parked on command; waits for resume");
+            try {
+                drain(open, PARK_NANOS);
+                flush(open);
+            } catch (BlockException e) {
+                device.serve(open, "");
+                throw e;
+            }
+        }
+        held = true;
+    }
+
+    void resume() throws BlockException {
+        if (device.isEnding())
+            throw new BlockException(Reason.NOT_FOUND, "device " + device.name() + " is being removed");
+        held = false;
+        if (stuck != null) {
+            Geometry known = device.lastGeometry();
+            // old clients believe in contents, or in flushes, that are no more
+            if (known != null && known.persistence() == Persistence.VOLATILE) anew = true;
+            else if (known != null) device.contentsLost("device " + device.name() + ": " + stuck);
+            stuck = null;
+        }
+        OpenVolume open = device.current();
+        if (open != null) device.serve(open, "");
+        reconcile();
+        if (device.state() != State.ONLINE)
+            throw new BlockException(Reason.IO, "device " + device.name() + " is not online: " + device.explanation());
+    }
+
+    void resize(long size) throws BlockException {
+        OpenVolume open = device.current();
+        if (open == null || device.state() != State.ONLINE)
+            throw new BlockException(Reason.IO, "device " + device.name() + " is not online: " + device.explanation());
+        Geometry old = open.geometry;
+        if (size <= 0 || size % old.blockSize() != 0)
+            throw new BlockException(
+                    Reason.INVALID,
+                    "size " + size + ": must be more than 0 and a multiple of the block size, " + old.blockSize());
+        if (size == old.size()) return;
+        if (!old.can(Capability.RESIZE))
+            throw new BlockException(Reason.UNSUPPORTED, open.store.describe() + " can't resize this volume");
+        boolean shrink = size < old.size();
+        try {
+            if (shrink) {
+                open.geometry = old.withSize(size);
+                device.park("is being resized");
+                drain(open, PARK_NANOS); // those inside were checked against the old size
+                device.serve(open, "");
+            }
+            call(
+                    open.store,
+                    "resize",
+                    Long.MAX_VALUE,
+                    () -> {
+                        open.volume.resize(size);
+                        return null;
+                    },
+                    late -> {});
+        } catch (BlockException e) {
+            open.geometry = old;
+            if (device.state() == State.PARKED && registry.has(open.store)) device.serve(open, "");
+            throw e;
+        }
+        device.spec(device.spec().withSize(size));
+        device.resized(open, old.withSize(size));
+    }
+
+    /** Ends the device unless it is in use, or can't be flushed. */
+    void remove(boolean force) throws BlockException {
+        device.claimForRemoval(force);
+        OpenVolume open = device.current();
+        try {
+            if (open != null) flush(open);
+        } catch (BlockException e) {
+            if (!force) {
+                device.goOn();
+                throw new BlockException(
+                        e.reason(),
+                        "device " + device.name() + " can't be flushed: " + e.getMessage()
+                                + "; force removes it all the same");
+            }
+            LOG.log(
+                    Level.WARNING,
+                    "device " + device.name() + " is removed although it can't be flushed: " + e.getMessage());
+        }
+        end(Export.End.REMOVED, Reason.IO, "removed");
+    }
+
+    /** Ends the device: exports first, then the volume. */
+    void end(Export.End end, Reason reason, String why) {
+        device.ending(reason, why);
+        exports.endAll(end);
+        device.tellGone("device " + device.name() + ": " + why);
+        OpenVolume open = device.current();
+        if (open != null) {
+            if (end == Export.End.STOPPING) closeSoon(open);
+            device.shut();
+            Departure left = letGo(open, false, DRAIN_NANOS);
+            if (left == null || left.flushFailure != null)
+                LOG.log(
+                        Level.ERROR,
+                        "device " + device.name() + " was not flushed: "
+                                + (left == null
+                                        ? "its volume did not answer in time"
+                                        : left.flushFailure.getMessage()));
+            device.vacate();
+        }
+        closeAll(inherited);
+        inherited = new HashMap<>();
+        device.workers.renew(true);
+        device.removed(why);
+        thread.shutdown();
+    }
+
+    private void closeSoon(OpenVolume open) {
+        try {
+            call(
+                    open.store,
+                    "end",
+                    TimeUnit.SECONDS.toNanos(1),
+                    () -> {
+                        open.volume.closeSoon();
+                        return null;
+                    },
+                    late -> {});
+        } catch (BlockException e) {
+            LOG.log(Level.WARNING, "device " + device.name() + ": closeSoon failed: " + e.getMessage());
+        }
+    }
+
+    private static void close(BlockVolume volume) {
+        try {
+            volume.close();
+        } catch (Throwable e) {
+            LOG.log(Level.WARNING, "closing a volume failed: " + e);
+        }
+    }
+
+    /** Closes what nobody has taken over. */
+    private static void closeAll(Map<String, Object> state) {
+        for (Object each : state.values())
+            if (each instanceof AutoCloseable resource)
+                try {
+                    resource.close();
+                } catch (Exception e) {
+                    LOG.log(Level.WARNING, "closing what a volume left behind failed: " + e);
+                }
+    }
+}
