@@ -1,0 +1,178 @@
+package org.dblock.shell;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.ServiceLoader;
+import java.util.concurrent.CountDownLatch;
+import java.util.jar.JarOutputStream;
+import java.util.jar.Manifest;
+import java.util.stream.Stream;
+import org.dblock.api.device.Backend;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.osgi.framework.Bundle;
+import org.osgi.framework.launch.Framework;
+import org.osgi.framework.launch.FrameworkFactory;
+
+/** Installing, updating and removing backends in a framework that watches its deploy folder. */
+@Timeout(240)
+class BundleCommandsTest {
+    @TempDir
+    Path home;
+
+    @TempDir
+    Path elsewhere;
+
+    private final FakeDevices devices = new FakeDevices();
+    private Framework framework;
+    private Commands commands;
+
+    @BeforeEach
+    void start() throws Exception {
+        Files.createDirectories(home.resolve("deploy"));
+        Map<String, String> configuration = new HashMap<>();
+        configuration.put(
+                "org.osgi.framework.storage", home.resolve("cache/framework").toString());
+        configuration.put("felix.fileinstall.dir", home.resolve("deploy").toString());
+        configuration.put("felix.fileinstall.poll", "100");
+        configuration.put(
+                "felix.fileinstall.tmpdir", home.resolve("cache/fileinstall").toString());
+        configuration.put("felix.fileinstall.noInitialDelay", "true");
+        framework = ServiceLoader.load(FrameworkFactory.class)
+                .findFirst()
+                .orElseThrow()
+                .newFramework(configuration);
+        framework.start();
+        framework
+                .getBundleContext()
+                .installBundle(Class.forName("org.apache.felix.fileinstall.internal.FileInstall")
+                        .getProtectionDomain()
+                        .getCodeSource()
+                        .getLocation()
+                        .toString())
+                .start();
+        commands = new Commands(devices, framework.getBundleContext(), home);
+    }
+
+    @AfterEach
+    void stop() throws Exception {
+        framework.stop();
+        framework.waitForStop(60_000);
+    }
+
+    private String run(String... words) throws Exception {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
+        commands.run(
+                commands.find(words[0]),
+                List.of(words).subList(1, words.length),
+                stream,
+                elsewhere,
+                false,
+                new CountDownLatch(1));
+        return out.toString(StandardCharsets.UTF_8);
+    }
+
+    private void jar(String file, String headers) throws IOException {
+        Manifest manifest = new Manifest(
+                new java.io.ByteArrayInputStream(("Manifest-Version: 1.0\nBundle-ManifestVersion: 2\n" + headers + "\n")
+                        .getBytes(StandardCharsets.UTF_8)));
+        try (var jar = new JarOutputStream(Files.newOutputStream(elsewhere.resolve(file)), manifest)) {
+            jar.flush();
+        }
+    }
+
+    private List<String> installed() {
+        return Arrays.stream(framework.getBundleContext().getBundles())
+                .filter(b -> b.getSymbolicName().startsWith("test."))
+                .map(b -> b.getSymbolicName() + " " + b.getVersion() + (b.getState() == Bundle.ACTIVE ? "" : " down"))
+                .toList();
+    }
+
+    private List<String> leftInCache() throws IOException {
+        try (Stream<Path> files = Files.list(home.resolve("cache"))) {
+            return files.map(f -> f.getFileName().toString())
+                    .filter(f -> f.endsWith(".jar"))
+                    .toList();
+        }
+    }
+
+    @Test
+    void aBackendIsInstalledUpdatedAndRemoved() throws Exception {
+        jar("one.jar", "Bundle-SymbolicName: test.my;singleton:=true\nBundle-Version: 1.0.0\n");
+        jar("two.jar", "Bundle-SymbolicName: test.my\nBundle-Version: 2.0.0\n");
+        devices.backends.add(new Backend("my", "test.my", "1.0.0", "", List.of()));
+
+        assertThat(run("install-backend", "one.jar")).isEqualTo("installed test.my 1.0.0, backend my\n");
+        assertThat(installed()).containsExactly("test.my 1.0.0");
+        assertThatThrownBy(() -> run("install-backend", "two.jar"))
+                .hasMessage("test.my 1.0.0 is installed already: update-backend replaces it");
+
+        assertThat(run("update-backend", elsewhere.resolve("two.jar").toString()))
+                .isEqualTo("updated test.my 2.0.0, backend my\n");
+        assertThat(installed()).containsExactly("test.my 2.0.0");
+
+        assertThat(run("remove-backend", "my")).isEqualTo("removed test.my\n");
+        assertThat(installed()).isEmpty();
+        assertThat(leftInCache()).isEmpty();
+    }
+
+    @Test
+    void aJarIsTakenFromAUrl() throws Exception {
+        jar("one.jar", "Bundle-SymbolicName: test.url\n");
+        devices.backends.add(new Backend("url", "test.url", "0.0.0", "", List.of()));
+        assertThat(run("install-backend", elsewhere.resolve("one.jar").toUri().toString()))
+                .isEqualTo("installed test.url 0.0.0, backend url\n");
+    }
+
+    @Test
+    void aJarThatBringsNoBackendIsReported() throws Exception {
+        jar("one.jar", "Bundle-SymbolicName: test.nothing\n");
+        assertThat(run("install-backend", "one.jar")).endsWith("it has brought no backend so far\n");
+    }
+
+    @Test
+    void aBundleOfTheDistributionIsUpdatedInPlaceOrBesideItself() throws Exception {
+        jar("part.jar", "Bundle-SymbolicName: test.part\nBundle-Version: 1.0.0\n");
+        framework
+                .getBundleContext()
+                .installBundle("dist", Files.newInputStream(elsewhere.resolve("part.jar")))
+                .start();
+        assertThat(run("update-backend", "part.jar")).startsWith("updated, until the gateway ends, test.part 1.0.0");
+        jar("part.jar", "Bundle-SymbolicName: test.part\nBundle-Version: 1.1.0\n");
+        assertThat(run("update-backend", "part.jar")).startsWith("installed beside 1.0.0: test.part 1.1.0");
+        assertThat(installed()).containsExactlyInAnyOrder("test.part 1.0.0", "test.part 1.1.0");
+        assertThat(run("remove-backend", "test.part")).isEqualTo("removed test.part\n");
+        assertThatThrownBy(() -> run("remove-backend", "test.part")).hasMessageContaining("part of the distribution");
+    }
+
+    @Test
+    void whatIsNoBackendIsRefused() throws Exception {
+        Files.writeString(elsewhere.resolve("text.jar"), "no zip");
+        jar("plain.jar", "X: y\n");
+        jar("new.jar", "Bundle-SymbolicName: test.new\n");
+        assertThatThrownBy(() -> run("install-backend", "absent.jar"))
+                .hasMessage("no file " + elsewhere.resolve("absent.jar"));
+        assertThatThrownBy(() -> run("install-backend", "text.jar")).hasMessageContaining("text.jar is no jar");
+        assertThatThrownBy(() -> run("install-backend", "plain.jar"))
+                .hasMessage("plain.jar is no OSGi bundle: its manifest has no Bundle-SymbolicName");
+        assertThatThrownBy(() -> run("update-backend", "new.jar"))
+                .hasMessage("test.new isn't installed: install-backend does that");
+        assertThatThrownBy(() -> run("remove-backend", "fill")).hasMessage("no backend 'fill': did you mean file?");
+        assertThat(leftInCache()).isEmpty();
+    }
+}
