@@ -147,8 +147,8 @@ record Command(
             List<String> near =
                     Names.nearest(option, all(places).map(Parameter::name).toList());
             String hint = near.isEmpty() ? "" : ": did you mean --" + String.join(" or --", near) + "?";
-            if (takesBackendOptions() && more.apply(places).isEmpty() && near.isEmpty())
-                hint = ": a backend's options come after the backend's name, and this is none";
+            if (near.isEmpty() && takesBackendOptions() && more.apply(places).isEmpty())
+                hint = "; if it is the backend's: write it after the backend's name, and see what it has: backends";
             return wrong("no option --" + option + hint);
         });
     }

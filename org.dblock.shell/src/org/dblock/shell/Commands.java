@@ -103,6 +103,11 @@ public final class Commands {
         return commands.get(name);
     }
 
+    /** What the last of a command's words, which may be empty, may become. */
+    List<String> complete(List<String> words) {
+        return help.candidates(words);
+    }
+
     /** Runs a command for a Gogo session; System.out is the session's, or the pipe's. */
     Object run(Command command, CommandSession session, List<Object> words) throws Exception {
         CountDownLatch cancelled =

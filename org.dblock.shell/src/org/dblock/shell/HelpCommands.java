@@ -92,16 +92,17 @@ final class HelpCommands {
     }
 
     private void complete(Call call) {
-        List<String> words = call.arguments().texts("WORD");
-        List<String> candidates;
+        candidates(call.arguments().texts("WORD")).forEach(call::say);
+    }
+
+    /** What the last of a command's words, which may be empty, may become. */
+    List<String> candidates(List<String> words) {
         if (words.size() <= 1) {
             String last = words.isEmpty() ? "" : words.get(0);
-            candidates = names().stream().filter(n -> n.startsWith(last)).toList();
-        } else {
-            Command command = all.get(words.get(0));
-            candidates = command == null ? List.of() : command.complete(words.subList(1, words.size()));
+            return names().stream().filter(n -> n.startsWith(last)).toList();
         }
-        candidates.forEach(call::say);
+        Command command = all.get(words.get(0));
+        return command == null ? List.of() : command.complete(words.subList(1, words.size()));
     }
 
     private List<String> names() {

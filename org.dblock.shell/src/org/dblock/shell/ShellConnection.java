@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import org.apache.felix.gogo.runtime.CommandNotFoundException;
 import org.apache.felix.service.command.CommandProcessor;
 import org.apache.felix.service.command.CommandSession;
 import org.apache.felix.service.command.Converter;
@@ -156,7 +157,7 @@ final class ShellConnection {
         } catch (UsageException e) {
             err.println("dblock: " + e.getMessage());
             return USAGE;
-        } catch (BlockException e) {
+        } catch (BlockException | CommandNotFoundException e) {
             err.println("dblock: " + e.getMessage());
             return FAILED;
         } catch (Throwable e) { // of whatever command of whatever bundle

@@ -166,6 +166,7 @@ class ShellSocketTest {
                     .as("lines of a connection share a session")
                     .isEqualTo("[demo]\n");
             assertThat(peer.line("info $y{").status).isEqualTo(1);
+            assertThat(peer.line("nonsense")).isEqualTo(new Answer("", "dblock: Command not found: nonsense\n", 1));
         }
         try (Peer peer = new Peer()) {
             assertThat(peer.line("echo $x").out).as("and others don't").doesNotContain("demo");
