@@ -36,6 +36,8 @@ public record VolumeSpec(
             .rule(new TypeRule<String, Long>(String.class, long.class, Size::parse))
             .rule(new TypeRule<String, Integer>(String.class, Integer.class, s -> Math.toIntExact(Size.parse(s))))
             .rule(new TypeRule<String, Integer>(String.class, int.class, s -> Math.toIntExact(Size.parse(s))))
+            .rule(new TypeRule<String, Boolean>(String.class, Boolean.class, VolumeSpec::flag))
+            .rule(new TypeRule<String, Boolean>(String.class, boolean.class, VolumeSpec::flag))
             .build();
 
     /** Copies the options. */
@@ -93,9 +95,10 @@ public record VolumeSpec(
                 option.setAccessible(true); // the definition may be private to the backend
                 option.invoke(typed);
             } catch (ReflectiveOperationException e) {
-                String right = option.getReturnType().isPrimitive()
-                        ? "a number, or a size like 64K"
-                        : "a value of another type";
+                Class<?> wanted = option.getReturnType();
+                String right = wanted == boolean.class
+                        ? "true or false"
+                        : wanted.isPrimitive() ? "a number, or a size like 64K" : "a value of another type";
                 throw new BlockException(
                         Reason.INVALID,
                         "option " + option.getName() + " '" + options.get(option.getName()) + "': must be " + right,
@@ -103,5 +106,13 @@ public record VolumeSpec(
             }
         }
         return typed;
+    }
+
+    private static boolean flag(String text) {
+        return switch (text.strip()) {
+            case "true" -> true;
+            case "false" -> false;
+            default -> throw new IllegalArgumentException(text);
+        };
     }
 }

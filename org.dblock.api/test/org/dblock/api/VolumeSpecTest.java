@@ -53,4 +53,12 @@ class VolumeSpecTest {
                 .isInstanceOf(BlockException.class)
                 .hasMessage("option limit 'much': must be a number, or a size like 64K");
     }
+
+    @Test
+    void aFlagIsTrueOrFalseAndNothingElse() {
+        assertThatThrownBy(
+                        () -> VolumeSpec.of("v", 0).withOption("direct", "yes").options(Options.class))
+                .isInstanceOf(BlockException.class)
+                .hasMessage("option direct 'yes': must be true or false");
+    }
 }
