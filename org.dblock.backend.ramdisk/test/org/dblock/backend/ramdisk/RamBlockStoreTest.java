@@ -279,7 +279,7 @@ class RamBlockStoreTest {
                         BlockException.class, e -> assertThat(e.reason()).isEqualTo(reason));
     }
 
-    private static RamBlockStore.Settings limit(String size) {
+    static RamBlockStore.Settings limit(String size) {
         return new RamBlockStore.Settings() {
             @Override
             public String limit() {
