@@ -10,7 +10,10 @@ import java.util.List;
  * costs an allocation. Keeps at most {@value #MOST_KEPT} bytes that nobody uses. Thread-safe.
  */
 final class BufferPool {
-    /** Where data begin in a buffer: at a page, so that a volume can pass them on to direct I/O. The page is for headers. */
+    /**
+     * Where data begin in a buffer: at a page, so that a volume can pass them on to direct I/O. The page is for
+     * headers.
+     */
     static final int DATA = 4096;
 
     private static final int SMALLEST = 4096;
@@ -28,7 +31,10 @@ final class BufferPool {
         private Buffer(int order) {
             this.order = order;
             int size = DATA + (SMALLEST << order);
-            bytes = ByteBuffer.allocateDirect(size + DATA).alignedSlice(DATA).limit(size).slice();
+            bytes = ByteBuffer.allocateDirect(size + DATA)
+                    .alignedSlice(DATA)
+                    .limit(size)
+                    .slice();
             view = bytes.duplicate();
         }
     }

@@ -70,7 +70,8 @@ final class Listener implements AutoCloseable {
                     StandardOpenOption.WRITE);
             if (lock.tryLock() == null) throw inUse(path);
             if (Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
-                if (!Files.readAttributes(path, java.nio.file.attribute.BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS)
+                if (!Files.readAttributes(
+                                path, java.nio.file.attribute.BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS)
                         .isOther())
                     throw new BlockException(Reason.EXISTS, "socket " + path + ": there is a file that is no socket");
                 Files.delete(path);
@@ -93,7 +94,8 @@ final class Listener implements AutoCloseable {
 
     private static BlockException inUse(Path path) {
         return new BlockException(
-                Reason.IN_USE, "socket " + path + " is served by another gateway: stop that one, or set another socket");
+                Reason.IN_USE,
+                "socket " + path + " is served by another gateway: stop that one, or set another socket");
     }
 
     private static boolean answers(UnixDomainSocketAddress address) {
@@ -142,7 +144,9 @@ final class Listener implements AutoCloseable {
 
     private static String describe(ServerSocketChannel channel) throws BlockException {
         try {
-            return channel.getLocalAddress().toString().replace("/", channel.getLocalAddress() instanceof InetSocketAddress ? "" : "/");
+            return channel.getLocalAddress()
+                    .toString()
+                    .replace("/", channel.getLocalAddress() instanceof InetSocketAddress ? "" : "/");
         } catch (IOException e) {
             throw new BlockException(Reason.IO, "this socket has no address: " + e.getMessage(), e);
         }

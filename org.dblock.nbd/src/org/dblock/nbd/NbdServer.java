@@ -36,16 +36,16 @@ import org.osgi.service.metatype.annotations.Designate;
 /**
  * The NBD server: the front end {@code nbd}, which serves all its devices on the same sockets.
  *
- * <p>Three properties of the framework (or of the system) change where clients come from; a launcher sets them, for they tell
- * what the process was started with. With either of the last two, the sockets of the settings are not opened.
+ * <p>Three properties of the framework (or of the system) change where clients come from; a launcher sets them, for
+ * they tell what the process was started with. With either of the last two, the sockets of the settings are not opened.
  *
  * <ul>
  *   <li>{@value #HOME}: the gateway's folder; its {@code sockets/nbd.sock} is the default socket.
- *   <li>{@value #INHERITED}{@code =true}: standard input is a listening socket (what {@code LISTEN_FDS} passes as descriptor 3,
- *       moved by {@code exec java 0<&3 3<&-}); it is the only one that is served.
- *   <li>{@value #STDIO}{@code =EXPORT}: standard input is the one client, a socket or a pipe (then replies go to standard
- *       output); it is served as soon as EXPORT, its default export, is there. When it leaves, or after 30 s without that
- *       export, the framework is stopped.
+ *   <li>{@value #INHERITED}{@code =true}: standard input is a listening socket (what {@code LISTEN_FDS} passes as
+ *       descriptor 3, moved by {@code exec java 0<&3 3<&-}); it is the only one that is served.
+ *   <li>{@value #STDIO}{@code =EXPORT}: standard input is the one client, a socket or a pipe (then replies go to
+ *       standard output); it is served as soon as EXPORT, its default export, is there. When it leaves, or after 30 s
+ *       without that export, the framework is stopped.
  * </ul>
  */
 @Component(
@@ -168,8 +168,10 @@ public final class NbdServer implements FrontEnd, DeviceListener {
     private void accept(SocketChannel channel, String where) {
         try {
             if (closing || sessions.size() >= settings.maxConnections()) {
-                LOG.log(Level.WARNING, "a client on " + where + " is refused: " + sessions.size()
-                        + " are connected, which is maxConnections");
+                LOG.log(
+                        Level.WARNING,
+                        "a client on " + where + " is refused: " + sessions.size()
+                                + " are connected, which is maxConnections");
                 channel.close();
                 return;
             }

@@ -27,7 +27,11 @@ final class Session implements Runnable, Client {
             throws IOException {
         this.server = server;
         this.name = name;
-        wire = new Wire(channel, pool, spinners, TimeUnit.SECONDS.toNanos(server.settings().stallSeconds()));
+        wire = new Wire(
+                channel,
+                pool,
+                spinners,
+                TimeUnit.SECONDS.toNanos(server.settings().stallSeconds()));
     }
 
     /** Starts the thread. */

@@ -12,7 +12,8 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
     String PID = "org.dblock.nbd";
 
     @AttributeDefinition(
-            description = "path of the Unix socket; empty: sockets/nbd.sock in the gateway's folder; none: no Unix socket")
+            description =
+                    "path of the Unix socket; empty: sockets/nbd.sock in the gateway's folder; none: no Unix socket")
     String socket() default "";
 
     @AttributeDefinition(
@@ -20,8 +21,9 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
     String listen() default "";
 
     @AttributeDefinition(
-            description = "whether listen may be another address than loopback: NBD knows no passwords, so whoever reaches"
-                    + " the port reads and writes every export")
+            description =
+                    "whether listen may be another address than loopback: NBD knows no passwords, so whoever reaches"
+                            + " the port reads and writes every export")
     boolean allowRemote() default false;
 
     @AttributeDefinition(min = "1", description = "how many clients may be connected at a time")
@@ -36,7 +38,9 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
     @AttributeDefinition(
             min = "0",
             max = "1000",
-            description = "microseconds that a connection with traffic looks for its next request before it sleeps; 0: none."
-                    + " It shortens the answer to a client that waits for each, and costs that much of a processor")
+            description =
+                    "microseconds that a connection with traffic looks for its next request before it sleeps; 0: none."
+                            + " It shortens the answer to a client that waits for each, and costs that much of a"
+                            + " processor")
     int spinMicros() default 50;
 }

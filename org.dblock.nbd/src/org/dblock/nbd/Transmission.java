@@ -13,9 +13,9 @@ import org.dblock.api.device.Connection;
 /**
  * The transmission phase of one connection: takes requests from the wire, makes them on the device and answers.
  *
- * <p>Requests to a volume at memory speed are made at once, straight between the wire's buffers and the volume, and answered
- * when the input is used up. Those to a volume that may block get a buffer and go to the device's workers; so do large reads
- * that must be answered in one piece, though on the connection's own thread.
+ * <p>Requests to a volume at memory speed are made at once, straight between the wire's buffers and the volume, and
+ * answered when the input is used up. Those to a volume that may block get a buffer and go to the device's workers; so
+ * do large reads that must be answered in one piece, though on the connection's own thread.
  */
 final class Transmission {
     /** The most bytes that are moved at a time where a request may be served in pieces. */
@@ -66,8 +66,7 @@ final class Transmission {
      * @param geometry that of the device now; its block size and capabilities are what the client was told
      * @param allocation whether the client has asked for {@code base:allocation}
      */
-    Transmission(
-            Wire wire, Connection connection, Geometry geometry, Mode mode, boolean readOnly, boolean allocation) {
+    Transmission(Wire wire, Connection connection, Geometry geometry, Mode mode, boolean readOnly, boolean allocation) {
         this.wire = wire;
         this.connection = connection;
         this.mode = mode;
@@ -94,7 +93,8 @@ final class Transmission {
     /**
      * Serves until the client leaves or nothing more is to be read.
      *
-     * @return true: the volume was swapped, go on with another thread, lest this one's locals pin the classes of the old one
+     * @return true: the volume was swapped, go on with another thread, lest this one's locals pin the classes of the
+     *     old one
      */
     boolean run() throws Disconnected {
         for (; ; ) {
@@ -133,13 +133,11 @@ final class Transmission {
 
     /** Serves one request; false when its payload doesn't come. */
     private boolean serve(Request request) throws Disconnected {
-        boolean carries = mode == Mode.EXTENDED
-                ? request.has(Nbd.CMD_FLAG_PAYLOAD_LEN)
-                : request.type == Nbd.CMD_WRITE;
+        boolean carries = mode == Mode.EXTENDED ? request.has(Nbd.CMD_FLAG_PAYLOAD_LEN) : request.type == Nbd.CMD_WRITE;
         long payload = carries ? request.length : 0;
         if (payload < 0 || payload > Nbd.MAX_PAYLOAD)
-            throw new Disconnected("request with " + Long.toUnsignedString(payload) + " bytes of payload: at most "
-                    + Nbd.MAX_PAYLOAD);
+            throw new Disconnected(
+                    "request with " + Long.toUnsignedString(payload) + " bytes of payload: at most " + Nbd.MAX_PAYLOAD);
         boolean known = true;
         if (carries && request.type == Nbd.CMD_BLOCK_STATUS && payload <= STATUS_PAYLOAD) {
             if (!wire.fill((int) payload)) return false;
@@ -234,13 +232,12 @@ final class Transmission {
 
     /** Gives the request a buffer and has it made elsewhere. */
     private boolean dispatch(Request request, Executor executor) throws Disconnected {
-        int room =
-                switch (request.type) {
-                    case Nbd.CMD_READ, Nbd.CMD_WRITE -> (int) request.length;
-                    case Nbd.CMD_BLOCK_STATUS -> 16 * MOST_EXTENTS;
-                    case Nbd.CMD_CACHE -> PIECE;
-                    default -> 0;
-                };
+        int room = switch (request.type) {
+            case Nbd.CMD_READ, Nbd.CMD_WRITE -> (int) request.length;
+            case Nbd.CMD_BLOCK_STATUS -> 16 * MOST_EXTENTS;
+            case Nbd.CMD_CACHE -> PIECE;
+            default -> 0;
+        };
         try {
             wire.charge(request, room);
         } catch (OutOfMemoryError e) {
@@ -319,7 +316,9 @@ final class Transmission {
         return true;
     }
 
-    /** Makes a request and appends its reply; {@code view} are the same bytes, but for a write: there, what to write. */
+    /**
+     * Makes a request and appends its reply; {@code view} are the same bytes, but for a write: there, what to write.
+     */
     private void perform(Request request, ByteBuffer out, ByteBuffer view) throws Disconnected {
         long offset = request.offset;
         long length = request.length;
@@ -445,7 +444,10 @@ final class Transmission {
         room(wire.out, bytes);
     }
 
-    /** Sends what stands in the wire's buffer if the next bytes don't fit; a request's own buffer is always large enough. */
+    /**
+     * Sends what stands in the wire's buffer if the next bytes don't fit; a request's own buffer is always large
+     * enough.
+     */
     private void room(ByteBuffer out, int bytes) throws Disconnected {
         if (out == wire.out && out.remaining() < bytes) wire.flush();
     }

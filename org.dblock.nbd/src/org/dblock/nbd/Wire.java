@@ -15,9 +15,9 @@ import java.util.function.Consumer;
 /**
  * The bytes of one connection: what has come in and what is to go out.
  *
- * <p>One thread at a time owns it: it alone reads, fills {@link #out} and waits. Workers give their finished requests to
- * {@link #ready}; whoever finds the socket free sends all that are ready with one gathering write, and where the socket is full
- * the owner goes on. So no worker ever waits for a client.
+ * <p>One thread at a time owns it: it alone reads, fills {@link #out} and waits. Workers give their finished requests
+ * to {@link #ready}; whoever finds the socket free sends all that are ready with one gathering write, and where the
+ * socket is full the owner goes on. So no worker ever waits for a client.
  */
 final class Wire {
     private static final Consumer<SelectionKey> NOTHING = key -> {};
@@ -124,7 +124,8 @@ final class Wire {
         while (in.remaining() < bytes) {
             flush();
             if (!in.hasRemaining()) in.clear().limit(0);
-            else if (in.limit() == in.capacity() || in.position() + bytes > in.capacity()) in.compact().flip();
+            else if (in.limit() == in.capacity() || in.position() + bytes > in.capacity())
+                in.compact().flip();
             ByteBuffer tail = inBuffer.view.limit(in.capacity()).position(in.limit());
             if (!receive(tail, pokable)) return false;
             in.limit(tail.position());
@@ -477,7 +478,9 @@ final class Wire {
     static String peer(SocketChannel channel) {
         try {
             SocketAddress address = channel.getRemoteAddress();
-            return address instanceof java.net.InetSocketAddress ? address.toString().replace("/", "") : "";
+            return address instanceof java.net.InetSocketAddress
+                    ? address.toString().replace("/", "")
+                    : "";
         } catch (IOException e) {
             return "";
         }
