@@ -289,8 +289,8 @@ final class BlockDevice implements Device {
         workers.depth(changed.queueDepth());
     }
 
-    void orphan() {
-        orphaned = true;
+    void orphan(boolean alone) {
+        orphaned = alone;
     }
 
     // ---- clients

@@ -11,6 +11,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -98,9 +99,11 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     @Deactivate
     void deactivate() {
         stopped = true;
+        reconciler.shutdown();
         Map<BlockDevice, CompletableFuture<Void>> ends = new LinkedHashMap<>();
         for (BlockDevice each : devices.values()) {
             each.ending(Reason.SHUTTING_DOWN, "the gateway stops");
+            each.control.giveUp(null);
             ends.put(
                     each,
                     each.control.submit(
@@ -108,7 +111,6 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         }
         awaitAll(ends, null, STOP_NANOS);
         devices.clear();
-        reconciler.shutdown();
         notifier.shutdown();
         clock.shutdown();
     }
@@ -315,7 +317,11 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                 if (!change(present, spec)) return;
             } else {
                 BlockDevice same = devices.get(spec.name());
-                if (same != null && same.id().equals(id)) return; // its creator stores it at this moment
+                if (same != null && same.id().equals(id)) { // just created, or configured again while still in use
+                    origins.putIfAbsent(same, origin);
+                    same.orphan(false);
+                    return;
+                }
                 if (same != null)
                     throw new BlockException(
                             Reason.EXISTS,
@@ -406,7 +412,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                     Level.WARNING,
                     "the configuration of device " + device.name()
                             + " is gone; it is served on until its last client leaves: " + e.getMessage());
-            device.orphan();
+            device.orphan(true);
         }
     }
 
@@ -492,7 +498,6 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     public Device create(DeviceSpec spec) throws BlockException {
         spec.check();
         backend(spec.backend());
-        if (stopped) throw new BlockException(Reason.SHUTTING_DOWN, "the gateway stops");
         BlockDevice device = new BlockDevice(this, spec, UUID.randomUUID());
         if (devices.putIfAbsent(spec.name(), device) != null)
             throw new BlockException(
@@ -500,6 +505,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                     "there is a device '" + spec.name() + "' already: choose another name, or remove it");
         changed(device, Device.State.STARTING);
         try {
+            if (stopped) throw new BlockException(Reason.SHUTTING_DOWN, "the gateway stops");
             VolumeControl.await(device.control.submit(device.control::start));
             store(device);
         } catch (BlockException e) {
@@ -578,7 +584,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                 .distinct()
                 .sorted()
                 .map(this::best)
-                .filter(store -> store != null && store.bundle() != null)
+                .filter(Objects::nonNull)
                 .map(store -> types != null
                         ? types.describe(store)
                         : new Backend(

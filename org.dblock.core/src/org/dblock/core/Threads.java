@@ -24,6 +24,7 @@ final class Threads {
         clock.setRemoveOnCancelPolicy(true);
         clock.setKeepAliveTime(2, TimeUnit.SECONDS);
         clock.allowCoreThreadTimeOut(true);
+        clock.setRejectedExecutionHandler(new ThreadPoolExecutor.DiscardPolicy()); // nothing is due after the end
         clock.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
         return clock;
     }

@@ -46,7 +46,7 @@ final class VolumeControl {
     }
 
     /** A call into a store or front end that the control waits for. */
-    private record Pending(Object callee, CompletableFuture<?> answer) {}
+    private record Pending(Object callee, boolean bounded, CompletableFuture<?> answer) {}
 
     /** What a volume left behind: its state, or the failure of its last flush. */
     private record Departure(Map<String, Object> state, BlockException flushFailure) {}
@@ -72,6 +72,9 @@ final class VolumeControl {
     private long lastStore = -1;
 
     private long closedAt;
+    /** The service id of the better store that this device could not move to, and doesn't try again; -1: none. */
+    private long refused = -1;
+
     private boolean retrying;
     /** Whether the open that is under way created the volume. */
     private boolean created;
@@ -143,7 +146,7 @@ final class VolumeControl {
      */
     <T> T call(Object callee, String what, long nanos, Callable<T> body, Consumer<T> late) throws BlockException {
         CompletableFuture<T> answer = new CompletableFuture<>();
-        pending = new Pending(callee, answer);
+        pending = new Pending(callee, nanos != Long.MAX_VALUE, answer);
         Threads.daemon("dblock " + device.name() + " " + what, () -> {
                     try {
                         T result = body.call();
@@ -163,10 +166,12 @@ final class VolumeControl {
         }
     }
 
-    /** Ends the waiting for a call of a store or front end that is leaving; null: of any. */
+    /**
+     * Ends the waiting for a call of a store or front end that is leaving; null: for any call that could last for ever.
+     */
     void giveUp(Object callee) {
         Pending call = pending;
-        if (call != null && (callee == null || call.callee == callee))
+        if (call != null && (callee == null ? !call.bounded : call.callee == callee))
             call.answer.completeExceptionally(
                     new BlockException(Reason.TIMED_OUT, "whoever was called did not answer, and is going away"));
     }
@@ -195,16 +200,23 @@ final class VolumeControl {
         Store best = registry.best(device.spec().backend());
         OpenVolume open = device.current();
         if (open != null) {
-            if (!held && best != null && best.betterThan(open.store)) swap(open, best);
+            if (!held && best != null && best.serviceId() != refused && best.betterThan(open.store)) swap(open, best);
         } else if (best == null) {
-            if (device.state() == State.STARTING)
-                device.explain("waits for backend " + device.spec().backend() + ", which is not installed");
+            if (device.state() == State.STARTING) device.explain(awaitedBackend());
         } else if (stuck == null && !held) {
             online(open(best, inherited));
         }
     }
 
+    private String awaitedBackend() {
+        return "waits for backend " + device.spec().backend() + ", which is not there";
+    }
+
     private void openFailed(BlockException e) {
+        if (registry.best(device.spec().backend()) == null && stuck == null) {
+            device.explain(awaitedBackend()); // it left while its volume was being opened
+            return;
+        }
         if (e.reason() == Reason.FENCED) stuck = e.getMessage();
         if (device.state() == State.STARTING || stuck != null) device.fail(e.getMessage());
         else device.explain(e.getMessage());
@@ -405,6 +417,7 @@ final class VolumeControl {
     }
 
     private void stay(OpenVolume open, Store better, BlockException e) {
+        refused = better.serviceId();
         LOG.log(
                 Level.WARNING,
                 "device " + device.name() + " stays: can't move to " + better.describe() + ": " + e.getMessage());
@@ -412,6 +425,7 @@ final class VolumeControl {
     }
 
     private void goBack(Store old, Store better, BlockException e) {
+        refused = better.serviceId();
         LOG.log(
                 Level.WARNING,
                 "device " + device.name() + " goes back to " + old.describe() + ": can't move to " + better.describe()
@@ -473,6 +487,7 @@ final class VolumeControl {
         if (device.isEnding())
             throw new BlockException(Reason.NOT_FOUND, "device " + device.name() + " is being removed");
         held = false;
+        refused = -1;
         if (stuck != null) {
             Geometry known = device.lastGeometry();
             // old clients believe in contents, or in flushes, that are no more

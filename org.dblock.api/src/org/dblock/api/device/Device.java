@@ -38,7 +38,7 @@ public interface Device {
     /** Where it stands. */
     State state();
 
-    /** Why it stands there: one line for people; empty when it is online. */
+    /** Why it stands there: one line for people; empty where there is nothing to say. */
     String explanation();
 
     /** What it is made of, as stored. */
