@@ -45,7 +45,8 @@
 
 /**
  * enum dblock_flags - properties of a device, bits of &dblock_create.flags
- * @DBLOCK_F_READ_ONLY: the disk is read-only; only READ is ever delivered
+ * @DBLOCK_F_READ_ONLY: the disk is read-only: only READ and FLUSH are ever
+ *	delivered
  * @DBLOCK_F_WRITE_CACHE: completed writes may be volatile until a FLUSH; without
  *	it the block layer takes every completed write for durable, and FLUSH
  *	is never delivered
@@ -54,8 +55,8 @@
  * @DBLOCK_F_DISCARD: DISCARD may be delivered
  * @DBLOCK_F_WRITE_ZEROES: WRITE_ZEROES may be delivered
  * @DBLOCK_F_ROTATIONAL: the disk says it rotates; the default is that it doesn't
- * @DBLOCK_F_PARTITIONS: the partition table is read after START, and
- *	partitions may be added; without it the disk has none
+ * @DBLOCK_F_PARTITIONS: the partition table is read at the first open after
+ *	START, and partitions may be added; without it the disk has none
  */
 enum dblock_flags {
 	DBLOCK_F_READ_ONLY	= 1 << 0,
@@ -145,9 +146,12 @@ struct dblock_info {
  *	@physical_block
  * @depth: requests in flight; tags are 0 to @depth - 1
  * @queues: hardware queues; 1 in this version
- * @io_timeout_ms: a request not answered this long after its delivery fails
- *	with EIO, and its late answer is stale: a late WRITE may still reach
- *	the storage; 0 = wait as long as a server is attached
+ * @io_timeout_ms: with a server attached, a request that isn't fetched within
+ *	this time, or not answered this long after its delivery, fails with
+ *	EIO; 0 = wait as long as a server is attached. The answer that comes too
+ *	late is stale, but a late WRITE may still reach the storage. The
+ *	slot of a request that failed so is left alone until the late
+ *	answer has come or the server is gone
  * @recover_ms: how long requests wait for a new server after the server's
  *	death: 0 = they fail at once and no server may attach again,
  *	DBLOCK_FOREVER = for ever. The clock starts at the death, and is not
