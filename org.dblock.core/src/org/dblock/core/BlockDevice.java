@@ -53,8 +53,11 @@ final class BlockDevice implements Device {
     private volatile Ending ending;
     private volatile Geometry geometry;
     private volatile int epoch;
-    /** Served on although its configuration is gone, until its last client leaves. */
-    private volatile boolean orphaned;
+    /**
+     * The PID of its configuration if that is gone or changed, and it is served on as it is until its last client
+     * leaves.
+     */
+    private volatile String outdated;
 
     private Future<?> parkTimeout;
 
@@ -289,8 +292,9 @@ final class BlockDevice implements Device {
         workers.depth(changed.queueDepth());
     }
 
-    void orphan(boolean alone) {
-        orphaned = alone;
+    /** Its configuration is gone or changed, but not applied yet; null: all is well. */
+    void outdated(String pid) {
+        outdated = pid;
     }
 
     // ---- clients
@@ -313,7 +317,8 @@ final class BlockDevice implements Device {
 
     void disconnect(VolumeConnection connection) {
         connections.remove(connection);
-        if (orphaned && clients().isEmpty()) registry.removeOrphan(this);
+        String pid = outdated;
+        if (pid != null && clients().isEmpty()) registry.replace(this, pid);
     }
 
     @Override

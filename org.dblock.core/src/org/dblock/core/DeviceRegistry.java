@@ -82,6 +82,9 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     private final ThreadPoolExecutor reconciler = Threads.serial("dblock devices");
     private final ThreadPoolExecutor notifier = Threads.serial("dblock listeners");
     private final Map<String, BlockDevice> devices = new ConcurrentSkipListMap<>();
+    /** What is configured, by PID. Belongs to the reconciler. */
+    private final Map<String, Map<String, Object>> configured = new HashMap<>();
+
     private final Map<BlockDevice, Origin> origins = new ConcurrentHashMap<>();
     private final Map<Claim, BlockDevice> claims = new ConcurrentHashMap<>();
     private final List<Store> stores = new CopyOnWriteArrayList<>();
@@ -283,12 +286,21 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     public void updated(String pid, Dictionary<String, ?> properties) {
         Map<String, Object> copy = new HashMap<>();
         for (String key : java.util.Collections.list(properties.keys())) copy.put(key, properties.get(key));
-        later(() -> configure(pid, copy));
+        later(() -> {
+            configured.put(pid, copy);
+            configure(pid, copy);
+        });
     }
 
     @Override
     public void deleted(String pid) {
-        later(() -> unconfigure(pid));
+        later(() -> {
+            configured.remove(pid);
+            BlockDevice device = configuredBy(pid);
+            if (device == null) return;
+            origins.remove(device);
+            replace(device, pid);
+        });
     }
 
     private void later(Runnable change) {
@@ -314,20 +326,19 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             BlockDevice present = configuredBy(pid);
             if (present != null) {
                 origins.put(present, origin);
-                if (!change(present, spec)) return;
-            } else {
-                BlockDevice same = devices.get(spec.name());
-                if (same != null && same.id().equals(id)) { // just created, or configured again while still in use
-                    origins.putIfAbsent(same, origin);
-                    same.orphan(false);
-                    return;
-                }
-                if (same != null)
-                    throw new BlockException(
-                            Reason.EXISTS,
-                            "there is a device '" + spec.name() + "' already, configured by "
-                                    + source(origins.get(same)));
+                change(present, spec, pid);
+                return;
             }
+            BlockDevice same = devices.get(spec.name());
+            if (same != null && same.id().equals(id)) { // just created, or configured again while still in use
+                origins.putIfAbsent(same, origin);
+                same.outdated(null);
+                return;
+            }
+            if (same != null)
+                throw new BlockException(
+                        Reason.EXISTS,
+                        "there is a device '" + spec.name() + "' already, configured by " + source(origins.get(same)));
             BlockDevice device = new BlockDevice(this, spec, id);
             devices.put(spec.name(), device);
             origins.put(device, origin);
@@ -355,14 +366,13 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         }
     }
 
-    /**
-     * Applies a changed configuration to its device.
-     *
-     * @return whether a new device has to be made, since the old one could not become it and has been ended
-     */
-    private boolean change(BlockDevice device, DeviceSpec spec) {
+    /** Makes its changed configuration apply to a device. */
+    private void change(BlockDevice device, DeviceSpec spec, String pid) {
         DeviceSpec old = device.spec();
-        if (spec.equals(old)) return false;
+        if (spec.equals(old)) {
+            device.outdated(null);
+            return;
+        }
         boolean alike = new DeviceSpec(
                         spec.name(),
                         spec.backend(),
@@ -377,15 +387,10 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                         spec.options())
                 .equals(old);
         if (!alike) {
-            try {
-                VolumeControl.await(device.control.submit(() -> device.control.remove(false)));
-            } catch (BlockException e) {
-                LOG.log(Level.ERROR, "a changed configuration has no effect yet: " + e.getMessage());
-                return false;
-            }
-            forget(device);
-            return true;
+            replace(device, pid);
+            return;
         }
+        device.outdated(null);
         device.control.submit(() -> {
             long size = old.size();
             try {
@@ -397,34 +402,35 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             device.spec(spec.withSize(size));
             device.control.reconcile();
         });
-        return false;
     }
 
-    private void unconfigure(String pid) {
-        BlockDevice device = configuredBy(pid);
-        if (device == null) return;
-        origins.remove(device);
-        try {
-            VolumeControl.await(device.control.submit(() -> device.control.remove(false)));
-            forget(device);
-        } catch (BlockException e) {
-            LOG.log(
-                    Level.WARNING,
-                    "the configuration of device " + device.name()
-                            + " is gone; it is served on until its last client leaves: " + e.getMessage());
-            device.orphan(true);
-        }
+    /**
+     * Removes a device that is not what is configured, or not configured at all, and makes what is configured instead.
+     * While it is in use it goes on as it is; its last client's leaving calls this again.
+     */
+    void replace(BlockDevice device, String pid) {
+        removal(device, false)
+                .whenComplete((done, failure) -> later(() -> {
+                    if (failure == null) {
+                        forget(device);
+                        if (configured.containsKey(pid)) configure(pid, configured.get(pid));
+                    } else if (device.state() != Device.State.REMOVED) {
+                        LOG.log(
+                                Level.WARNING,
+                                "the configuration of device " + device.name()
+                                        + " is gone or changed, which takes effect when its last client leaves: "
+                                        + failure.getMessage());
+                        device.outdated(pid);
+                        boolean leftMeanwhile = BlockException.reasonOf(failure) == Reason.IN_USE
+                                && device.clients().isEmpty();
+                        if (leftMeanwhile) replace(device, pid);
+                    }
+                }));
     }
 
-    void removeOrphan(BlockDevice device) {
-        later(() -> {
-            try {
-                VolumeControl.await(device.control.submit(() -> device.control.remove(false)));
-                forget(device);
-            } catch (BlockException e) {
-                LOG.log(Level.WARNING, e.getMessage());
-            }
-        });
+    private static CompletableFuture<Void> removal(BlockDevice device, boolean force) {
+        if (device.current() == null) device.control.giveUp(null); // an open that hangs is not waited for
+        return device.control.submit(() -> device.control.remove(force));
     }
 
     private void forget(BlockDevice device) {
@@ -519,7 +525,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     @Override
     public void remove(String name, boolean force) throws BlockException {
         BlockDevice device = owned(name);
-        VolumeControl.await(device.control.submit(() -> device.control.remove(force)));
+        VolumeControl.await(removal(device, force));
         Origin origin = origins.get(device);
         forget(device);
         if (origin == null) return;

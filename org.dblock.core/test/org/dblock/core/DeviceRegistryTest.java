@@ -50,7 +50,9 @@ class DeviceRegistryTest {
     }
 
     private void awaitOnline(String name) {
-        eventually("online", () -> registry.find(name).filter(d -> d.state() == State.ONLINE).isPresent());
+        eventually(
+                "online",
+                () -> registry.find(name).filter(d -> d.state() == State.ONLINE).isPresent());
     }
 
     @Test
@@ -61,7 +63,12 @@ class DeviceRegistryTest {
         try (Gateway next = new Gateway()) {
             gateway.stored.forEach(next::configure);
             FakeStore again = next.add(store.version("1.0"));
-            eventually("online", () -> next.registry.find("disk").filter(d -> d.state() == State.ONLINE).isPresent());
+            eventually(
+                    "online",
+                    () -> next.registry
+                            .find("disk")
+                            .filter(d -> d.state() == State.ONLINE)
+                            .isPresent());
             assertThat(next.device("disk").id()).isEqualTo(device.id());
             assertThat(valueAt(connect(next.device("disk")), 0)).isEqualTo(3);
             assertThat(again.openNow()).isEqualTo(1);
@@ -108,7 +115,10 @@ class DeviceRegistryTest {
 
     @Test
     void whatIsWrongWithANewDeviceIsSaidAndNothingIsStored() {
-        fails(Reason.NOT_FOUND, "no backend 'nope': there are fake", () -> registry.create(DeviceSpec.of("a", "nope", SIZE)));
+        fails(
+                Reason.NOT_FOUND,
+                "no backend 'nope': there are fake",
+                () -> registry.create(DeviceSpec.of("a", "nope", SIZE)));
         fails(Reason.INVALID, "device name 'a b'", () -> registry.create(spec("a b")));
         fails(
                 Reason.NOT_FOUND,
@@ -134,7 +144,11 @@ class DeviceRegistryTest {
                 "volume 'one' of backend fake belongs to device one",
                 () -> registry.create(spec("two").withVolume("one")));
         gateway.configure("two", spec("two").withVolume("one").configuration());
-        eventually("failed", () -> registry.find("two").filter(d -> d.state() == State.FAILED).isPresent());
+        eventually(
+                "failed",
+                () -> registry.find("two")
+                        .filter(d -> d.state() == State.FAILED)
+                        .isPresent());
         assertThat(gateway.device("two").explanation()).contains("device one");
         registry.remove("one", false);
         eventually("its turn", () -> gateway.device("two").state() == State.ONLINE);
@@ -264,8 +278,8 @@ class DeviceRegistryTest {
         Connection connection = connect(device);
         gateway.configure("one", file(spec("disk").withVolume("other")));
         connection.write(block(1), 0, false);
+        assertThat(registry.find("disk")).contains(device);
         connection.close();
-        gateway.configure("one", file(spec("disk").withVolume("other")));
         eventually("moved", () -> registry.find("disk").filter(d -> d != device).isPresent());
         awaitOnline("disk");
         assertThat(store.disks).containsKeys("disk", "other");
@@ -294,8 +308,7 @@ class DeviceRegistryTest {
         device.resume();
         registry.remove("disk", false);
         eventually("all told", () -> heard.contains(State.REMOVED));
-        assertThat(heard)
-                .containsExactly(State.STARTING, State.ONLINE, State.PARKED, State.ONLINE, State.REMOVED);
+        assertThat(heard).containsExactly(State.STARTING, State.ONLINE, State.PARKED, State.ONLINE, State.REMOVED);
     }
 
     @Test
@@ -313,7 +326,11 @@ class DeviceRegistryTest {
     void aFailedDeviceTriesAgain() throws IOException {
         store.openFailure = new BlockException(Reason.IO, "the server is down");
         gateway.configure("one", spec("disk").configuration());
-        eventually("failed", () -> registry.find("disk").filter(d -> d.state() == State.FAILED).isPresent());
+        eventually(
+                "failed",
+                () -> registry.find("disk")
+                        .filter(d -> d.state() == State.FAILED)
+                        .isPresent());
         assertThat(gateway.device("disk").explanation()).contains("the server is down");
         store.openFailure = null;
         awaitOnline("disk");

@@ -179,7 +179,8 @@ class ParkTest {
     @Test
     void theGatewayEndsInSecondsThoughAnOpenHangs() throws Exception {
         store.hangOpen = new CountDownLatch(1);
-        gateway.configure("one", DeviceSpec.of("slow", FakeStore.BACKEND, Gateway.SIZE).configuration());
+        gateway.configure(
+                "one", DeviceSpec.of("slow", FakeStore.BACKEND, Gateway.SIZE).configuration());
         eventually("there", () -> gateway.registry.find("slow").isPresent());
         long start = System.nanoTime();
         gateway.close();
