@@ -39,8 +39,7 @@ record Call(Arguments arguments, PrintStream out, Path folder, boolean terminal,
         try {
             return !cancelled.await((long) (seconds * 1e9), TimeUnit.NANOSECONDS) && !out.checkError();
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return false; // Ctrl-C in an interactive shell
+            return false; // Ctrl-C in an interactive shell, which has no further use for the interrupt
         }
     }
 }

@@ -12,6 +12,7 @@ import java.util.stream.Stream;
 import org.apache.felix.service.command.CommandProcessor;
 import org.apache.felix.service.command.CommandSession;
 import org.apache.felix.service.command.Function;
+import org.dblock.api.BlockException;
 import org.dblock.api.device.Devices;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.ServiceRegistration;
@@ -38,6 +39,9 @@ public final class Commands {
 
     /** The session variable that is set when a person reads the output at a terminal. */
     static final String TERMINAL = ".dblock.terminal";
+
+    /** The same, of Gogo's own interactive shell. */
+    private static final String GOGO_TERMINAL = ".terminal";
 
     private final Map<String, Command> commands = new LinkedHashMap<>();
     private final List<ServiceRegistration<?>> registrations;
@@ -112,14 +116,13 @@ public final class Commands {
     Object run(Command command, CommandSession session, List<Object> words) throws Exception {
         CountDownLatch cancelled =
                 session.get(CANCELLED) instanceof CountDownLatch latch ? latch : new CountDownLatch(1);
-        boolean terminal = session.get(TERMINAL) != null;
-        run(
-                command,
-                words.stream().map(String::valueOf).toList(),
-                System.out,
-                session.currentDir(),
-                terminal,
-                cancelled);
+        boolean terminal = session.get(TERMINAL) != null || session.get(GOGO_TERMINAL) != null;
+        List<String> texts = words.stream().map(String::valueOf).toList();
+        try {
+            run(command, texts, System.out, session.currentDir(), terminal, cancelled);
+        } catch (BlockException e) {
+            throw new CommandException(e);
+        }
         return null;
     }
 

@@ -19,7 +19,6 @@ import org.apache.felix.service.command.CommandSession;
 import org.apache.felix.service.command.Converter;
 import org.apache.felix.service.command.Function;
 import org.apache.felix.service.threadio.ThreadIO;
-import org.dblock.api.BlockException;
 
 /**
  * One client of the shell.
@@ -157,7 +156,7 @@ final class ShellConnection {
         } catch (UsageException e) {
             err.println("dblock: " + e.getMessage());
             return USAGE;
-        } catch (BlockException | CommandNotFoundException e) {
+        } catch (CommandException | CommandNotFoundException e) {
             err.println("dblock: " + e.getMessage());
             return FAILED;
         } catch (Throwable e) { // of whatever command of whatever bundle

@@ -7,4 +7,10 @@ final class UsageException extends IllegalArgumentException {
     UsageException(String message) {
         super(message);
     }
+
+    /** Just the message, for interactive shells print this. */
+    @Override
+    public String toString() {
+        return getMessage();
+    }
 }

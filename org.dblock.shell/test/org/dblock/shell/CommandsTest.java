@@ -4,12 +4,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
+import org.apache.felix.gogo.runtime.CommandProcessorImpl;
+import org.apache.felix.gogo.runtime.threadio.ThreadIOImpl;
 import org.dblock.api.BlockException;
 import org.dblock.api.VolumeInfo;
 import org.dblock.api.device.Device;
@@ -144,6 +148,19 @@ class CommandsTest {
         assertThatThrownBy(() -> run("resize", "demo"))
                 .isInstanceOf(UsageException.class)
                 .hasMessageEndingWith("\nUsage: resize NAME SIZE [--shrink]");
+    }
+
+    @Test
+    void interactiveShellsPrintNoClassNames() {
+        var session = new CommandProcessorImpl(new ThreadIOImpl())
+                .createSession(
+                        InputStream.nullInputStream(),
+                        OutputStream.nullOutputStream(),
+                        OutputStream.nullOutputStream());
+        assertThatThrownBy(() -> commands.run(commands.find("info"), session, List.of("dmeo")))
+                .hasToString("no device 'dmeo': did you mean demo?");
+        assertThatThrownBy(() -> commands.run(commands.find("info"), session, List.of()))
+                .hasToString("info: NAME is missing: the device\nUsage: info NAME [--json]");
     }
 
     @Test
