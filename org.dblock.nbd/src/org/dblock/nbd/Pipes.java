@@ -5,7 +5,7 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
-import java.nio.channels.Channels;
+import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
@@ -28,12 +28,17 @@ record Pipes(SocketChannel channel, Thread output) {
             SocketChannel far = SocketChannel.open(server.getLocalAddress());
             SocketChannel near = server.accept();
             carry("nbd-stdin", () -> {
-                in.transferTo(Channels.newOutputStream(far));
+                byte[] bytes = new byte[64 << 10];
+                for (int n; (n = in.read(bytes)) > 0; )
+                    for (ByteBuffer piece = ByteBuffer.wrap(bytes, 0, n); piece.hasRemaining(); ) far.write(piece);
                 far.shutdownOutput();
             });
             Thread output = carry("nbd-stdout", () -> {
-                Channels.newInputStream(far).transferTo(out);
-                out.flush();
+                ByteBuffer bytes = ByteBuffer.allocate(64 << 10);
+                while (far.read(bytes.clear()) >= 0) {
+                    out.write(bytes.array(), 0, bytes.position());
+                    out.flush();
+                }
                 out.close();
             });
             return new Pipes(near, output);

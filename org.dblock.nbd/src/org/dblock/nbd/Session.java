@@ -21,6 +21,8 @@ final class Session implements Runnable, Client {
     private Connection connection;
     private volatile Transmission transmission;
     private volatile boolean ending;
+    /** The device's size where it has changed since the client connected, else 0. */
+    private volatile long size;
 
     /** Takes over a channel; {@link #run} does the rest. */
     Session(NbdServer server, SocketChannel channel, String name, BufferPool pool, Spinners spinners)
@@ -74,6 +76,7 @@ final class Session implements Runnable, Client {
             }
             wire.noDeadline();
             transmission = handshake.transmission();
+            if (size != 0) transmission.resized(size);
             if (!handshake.export().enter(this)) ending = true;
             else export = handshake.export();
             if (ending) finish();
@@ -123,9 +126,10 @@ final class Session implements Runnable, Client {
     }
 
     @Override
-    public void resized(long size) {
+    public void resized(long bytes) {
+        size = bytes;
         Transmission now = transmission;
-        if (now != null) now.resized(size);
+        if (now != null) now.resized(bytes);
     }
 
     @Override

@@ -216,15 +216,18 @@ final class Wire {
             throw new Disconnected("closed", e);
         }
         select(readSelector, until);
-        if (full) {
-            writing.lock();
-            try {
-                push();
-            } finally {
-                writing.unlock();
-            }
-            send();
+        if (full) pushOn();
+    }
+
+    /** Sends, or drops, what others had to leave. The owner alone waits while it holds the lock. */
+    private void pushOn() {
+        writing.lock();
+        try {
+            push();
+        } finally {
+            writing.unlock();
         }
+        send();
     }
 
     private void select(Selector selector, long until) throws IOException {
@@ -444,7 +447,6 @@ final class Wire {
         readSelector.wakeup();
         Selector selector = writeSelector;
         if (selector != null) selector.wakeup();
-        send();
     }
 
     /** Waits until no request is in flight, and sends the replies that it can; then closes. The owner's last call. */
@@ -457,6 +459,7 @@ final class Wire {
             cut();
         }
         while (!idle()) {
+            pushOn();
             try {
                 readSelector.select(NOTHING, 1000);
             } catch (IOException e) {
