@@ -1,8 +1,10 @@
 package org.dblock.core;
 
+import java.io.IOException;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -114,11 +116,12 @@ final class BlockDevice implements Device {
         long due = nextFailureLog.get();
         if (now - due >= 0 && nextFailureLog.compareAndSet(due, now + TimeUnit.SECONDS.toNanos(1))) {
             long more = unloggedFailures.getAndSet(0);
-            LOG.log(
-                    Level.ERROR,
-                    "device " + name() + ": " + op
-                            + (op == Op.FLUSH ? "" : " of " + VolumeConnection.range(offset, length)) + " failed: "
-                            + error.getMessage() + (more == 0 ? "" : " (and " + more + " failures before)"));
+            String text = "device " + name() + ": " + op
+                    + (op == Op.FLUSH ? "" : " of " + VolumeConnection.range(offset, length)) + " failed: "
+                    + error.getMessage() + (more == 0 ? "" : " (and " + more + " failures before)");
+            // what is no IOException is a mistake in the backend: its author wants to see where
+            if (failure instanceof IOException) LOG.log(Level.ERROR, text);
+            else LOG.log(Level.ERROR, text, failure);
         } else {
             unloggedFailures.incrementAndGet();
         }
@@ -129,7 +132,7 @@ final class BlockDevice implements Device {
     static BlockException asBlockException(Throwable failure) {
         if (failure.getClass() == BlockException.class && failure.getCause() == null) return (BlockException) failure;
         String message = failure.getMessage();
-        boolean told = failure instanceof java.io.IOException && message != null;
+        boolean told = failure instanceof IOException && message != null;
         return new BlockException(BlockException.reasonOf(failure), told ? message : failure.toString());
     }
 
@@ -266,7 +269,7 @@ final class BlockDevice implements Device {
         boolean bad = state == State.FAILED || state == State.STARTING;
         LOG.log(
                 bad ? Level.WARNING : Level.INFO,
-                "device " + name() + " is " + state.name().toLowerCase(java.util.Locale.ROOT)
+                "device " + name() + " is " + state.name().toLowerCase(Locale.ROOT)
                         + (why.isEmpty() ? "" : ": " + why));
         if (state != before.state) registry.changed(this, state);
     }

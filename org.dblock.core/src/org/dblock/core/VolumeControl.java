@@ -35,8 +35,13 @@ final class VolumeControl {
 
     /** How long requests, a flush and a hand-over may take together when a store leaves: SCR gives up after 5 s. */
     static final long DRAIN_NANOS = TimeUnit.SECONDS.toNanos(3);
+    /** The same at the end of the gateway, when nothing waits for it. */
+    private static final long END_NANOS = TimeUnit.SECONDS.toNanos(5);
     /** How long parking on command waits for the requests inside. */
     private static final long PARK_NANOS = TimeUnit.SECONDS.toNanos(30);
+
+    /** How often a drain looks whether it still makes sense. */
+    private static final long LOOK_NANOS = TimeUnit.MILLISECONDS.toNanos(100);
 
     private static final long RETRY_SECONDS = 5;
 
@@ -383,7 +388,7 @@ final class VolumeControl {
         OpenVolume next = null;
         try {
             // an early flush keeps the pause short, and a volume that can't flush is not swapped
-            flush(open);
+            flush(open, Long.MAX_VALUE);
             if (open.geometry.persistence() == Persistence.DURABLE)
                 try {
                     next = open(better, new HashMap<>());
@@ -393,7 +398,7 @@ final class VolumeControl {
             closedAt = System.nanoTime();
             device.park("is moving to " + better.describe());
             drain(open, DRAIN_NANOS);
-            flush(open);
+            flush(open, Long.MAX_VALUE);
         } catch (BlockException e) {
             if (next != null) close(next.volume);
             stay(open, better, e);
@@ -421,7 +426,7 @@ final class VolumeControl {
         LOG.log(
                 Level.WARNING,
                 "device " + device.name() + " stays: can't move to " + better.describe() + ": " + e.getMessage());
-        if (device.state() == State.PARKED && registry.has(open.store)) device.serve(open, "");
+        reopen(open);
     }
 
     private void goBack(Store old, Store better, BlockException e) {
@@ -438,25 +443,34 @@ final class VolumeControl {
         }
     }
 
+    /** Waits until nobody is inside; not for a store that is leaving, nor for a device that ends. */
     private void drain(OpenVolume open, long nanos) throws BlockException {
-        if (!open.gate.drain(nanos))
-            throw new BlockException(
-                    Reason.TIMED_OUT,
-                    open.gate.inside() + " requests are still inside after " + TimeUnit.NANOSECONDS.toSeconds(nanos)
-                            + " s");
+        long start = System.nanoTime();
+        while (!open.gate.drain(Math.min(nanos, LOOK_NANOS))) {
+            if (!registry.has(open.store) || device.isEnding() || System.nanoTime() - start >= nanos)
+                throw new BlockException(
+                        Reason.TIMED_OUT,
+                        open.gate.inside() + " requests are still inside after "
+                                + TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start) + " ms");
+        }
     }
 
-    private void flush(OpenVolume open) throws BlockException {
+    private void flush(OpenVolume open, long nanos) throws BlockException {
         if (open.geometry.readOnly()) return;
         call(
                 open.store,
                 "flush",
-                Long.MAX_VALUE,
+                nanos,
                 () -> {
                     open.volume.flush();
                     return null;
                 },
                 late -> {});
+    }
+
+    /** Serves the volume as before; not if its store is leaving, for that closes it next. */
+    private void reopen(OpenVolume open) {
+        if (open.gate.closed() && registry.has(open.store)) device.serve(open, "");
     }
 
     // ---- commands
@@ -474,9 +488,9 @@ final class VolumeControl {
             device.park("parked on command; waits for resume");
             try {
                 drain(open, PARK_NANOS);
-                flush(open);
+                flush(open, Long.MAX_VALUE);
             } catch (BlockException e) {
-                device.serve(open, "");
+                reopen(open);
                 throw e;
             }
         }
@@ -533,7 +547,7 @@ final class VolumeControl {
                     late -> {});
         } catch (BlockException e) {
             open.geometry = old;
-            if (device.state() == State.PARKED && registry.has(open.store)) device.serve(open, "");
+            reopen(open);
             throw e;
         }
         device.spec(device.spec().withSize(size));
@@ -545,7 +559,7 @@ final class VolumeControl {
         device.claimForRemoval(force);
         OpenVolume open = device.current();
         try {
-            if (open != null) flush(open);
+            if (open != null) flush(open, force ? PARK_NANOS : Long.MAX_VALUE);
         } catch (BlockException e) {
             if (!force) {
                 device.goOn();
@@ -570,7 +584,7 @@ final class VolumeControl {
         if (open != null) {
             if (end == Export.End.STOPPING) closeSoon(open);
             device.shut();
-            Departure left = letGo(open, false, DRAIN_NANOS);
+            Departure left = letGo(open, false, END_NANOS);
             if (left == null || left.flushFailure != null)
                 LOG.log(
                         Level.ERROR,

@@ -188,4 +188,36 @@ class ParkTest {
         store.hangOpen.countDown();
         eventually("closed", () -> store.openNow() == 0);
     }
+
+    @Test
+    void aStoreThatLeavesWhileTheDeviceIsBeingParkedIsNotHeldUp() throws Exception {
+        Device device = create(60);
+        Connection connection = connect(device);
+        store.hang = new CountDownLatch(1);
+        AtomicReference<Object> outcome = new AtomicReference<>();
+        Thread stuck = new Thread(() -> {
+            try {
+                outcome.set(valueAt(connection, 0));
+            } catch (IOException e) {
+                outcome.set(e);
+            }
+        });
+        stuck.start();
+        eventually("inside", () -> store.inside.get() == 1);
+        Thread parker = new Thread(() -> fails(Reason.TIMED_OUT, "1 requests are still inside", device::park));
+        parker.start();
+        eventually("parking", () -> device.state() == State.PARKED);
+        gateway.remove(store);
+        assertThat(((BlockDevice) device).current())
+                .as("the volume is abandoned when unbind returns")
+                .isNull();
+        parker.join();
+        FakeStore next = gateway.add(store.version("1.0"));
+        eventually("online", () -> device.state() == State.ONLINE);
+        assertThat(outcome.get()).isNull();
+        store.hang.countDown();
+        stuck.join();
+        assertThat(outcome.get()).isEqualTo(0);
+        assertThat(next.openNow()).isEqualTo(1);
+    }
 }
