@@ -65,19 +65,13 @@ final class DeviceCommands {
                 Command.of("list", "List the devices", this::list).with(JSON),
                 Command.of("info", "Show all about a device", this::info)
                         .with(name, JSON)
-                        .withExample("info demo"),
+                        .withExample("info scratch"),
                 Command.of("resize", "Change a device's size, for its clients too", this::resize)
                         .with(
                                 name,
                                 Parameter.argument("SIZE", Type.SIZE, "the new size"),
                                 Parameter.flag("shrink", "allow a smaller size: what lies behind it is lost"))
-                        .withExample("resize demo 2G"),
-                Command.of("remove", "Flush and remove a device; its volume stays", this::remove)
-                        .with(
-                                name,
-                                Parameter.flag("force", "also while clients have it open, or when its flush fails"),
-                                Parameter.flag("delete-volume", "destroy the volume with all it holds"))
-                        .withExample("remove demo"),
+                        .withExample("resize scratch 20G"),
                 Command.of("export", "Serve a device through one more front end", this::export)
                         .with(
                                 name,
@@ -85,19 +79,25 @@ final class DeviceCommands {
                                         "FRONTEND",
                                         gateway.frontEndName(),
                                         "its name, with options: nbd,readOnly=true"))
-                        .withExample("export demo kernel"),
+                        .withExample("export scratch kernel"),
                 Command.of("unexport", "End an export of a device", this::unexport)
                         .with(
                                 name,
                                 Parameter.argument("FRONTEND", gateway.frontEndName(), "the front end's name"),
                                 Parameter.flag("force", "also while clients are connected through it"))
-                        .withExample("unexport demo nbd"),
+                        .withExample("unexport scratch nbd"),
                 Command.of("park", "Make a device's requests wait until it is resumed", this::park)
                         .with(name)
-                        .withExample("park demo"),
+                        .withExample("park scratch"),
                 Command.of("resume", "Serve the requests of a parked or failed device again", this::resume)
                         .with(name)
-                        .withExample("resume demo"));
+                        .withExample("resume scratch"),
+                Command.of("remove", "Flush and remove a device; its volume stays", this::remove)
+                        .with(
+                                name,
+                                Parameter.flag("force", "also while clients have it open, or when its flush fails"),
+                                Parameter.flag("delete-volume", "destroy the volume with all it holds"))
+                        .withExample("remove scratch"));
     }
 
     private void create(Call call) throws Exception {

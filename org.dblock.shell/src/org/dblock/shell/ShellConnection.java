@@ -105,7 +105,7 @@ final class ShellConnection {
             // the client is gone, or speaks something else
         } finally {
             close();
-            join(command); // closing the session interrupts its threads: there must be none
+            awaitEnd(command);
         }
     }
 
@@ -226,9 +226,11 @@ final class ShellConnection {
         }
     }
 
-    private static void join(Thread command) {
+    /** Closing the session interrupts what runs in it, in the background too: so nothing may. */
+    private void awaitEnd(Thread command) {
         try {
             if (command != null) command.join();
+            while (!session.jobs().isEmpty()) Thread.sleep(100);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }

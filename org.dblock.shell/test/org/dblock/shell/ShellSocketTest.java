@@ -259,6 +259,17 @@ class ShellSocketTest {
         assertThat(slowUninterrupted.await(60, TimeUnit.SECONDS)).isTrue();
     }
 
+    @Test
+    void aBackgroundCommandIsNotInterruptedEither() throws Exception {
+        try (Peer peer = new Peer()) {
+            assertThat(peer.line("slow &").status).isZero();
+            assertThat(slowEntered.await(60, TimeUnit.SECONDS)).isTrue();
+        }
+        Thread.sleep(500); // time for an interrupt that must not come
+        slow.countDown();
+        assertThat(slowUninterrupted.await(60, TimeUnit.SECONDS)).isTrue();
+    }
+
     private static long commandThreads() {
         return Thread.getAllStackTraces().keySet().stream()
                 .filter(t -> t.getName().equals("dblock-shell-command"))
