@@ -105,7 +105,8 @@ class HandshakeTest extends ServerCase {
         assertThat(replies).hasSize(3);
         assertThat(HexFormat.of().formatHex(replies.get(0).data())).isEqualTo("00000005" + "616c706861");
         assertThat(HexFormat.of().formatHex(replies.get(1).data())).isEqualTo("00000004" + "64656d6f");
-        assertThat(TestClient.last(client.ask(Nbd.OPT_LIST, new byte[1])).type()).isEqualTo(Nbd.REP_ERR_INVALID);
+        assertThat(TestClient.last(client.ask(Nbd.OPT_LIST, new byte[1])).type())
+                .isEqualTo(Nbd.REP_ERR_INVALID);
     }
 
     @ParameterizedTest
@@ -125,7 +126,8 @@ class HandshakeTest extends ServerCase {
         List<TestClient.OptionReply> info = client.ask(Nbd.OPT_INFO, data);
         List<TestClient.OptionReply> go = client.ask(Nbd.OPT_GO, data);
         assertThat(info).hasSameSizeAs(go).hasSize(5);
-        for (int i = 0; i < go.size(); i++) assertThat(info.get(i).data()).isEqualTo(go.get(i).data());
+        for (int i = 0; i < go.size(); i++)
+            assertThat(info.get(i).data()).isEqualTo(go.get(i).data());
         assertThat(info.get(2).text()).endsWith("demo");
         assertThat(info.get(3).text()).endsWith("8M fake");
         assertThat(client.call(Nbd.CMD_FLUSH, 0, 0, 0).error).isZero();
@@ -136,8 +138,15 @@ class HandshakeTest extends ServerCase {
         serve(demo());
         TestClient client = connect().greet(3);
         for (String bad : new String[] {
-            "", "00000004", "00000004 64656d6f", "00000005 64656d6f 0000", "ffffffff 64656d6f 0000",
-            "00000004 64656d6f 0001", "00000004 64656d6f 0000 0000", "00000004 64656d00 0000", "00000002 fffe 0000"
+            "",
+            "00000004",
+            "00000004 64656d6f",
+            "00000005 64656d6f 0000",
+            "ffffffff 64656d6f 0000",
+            "00000004 64656d6f 0001",
+            "00000004 64656d6f 0000 0000",
+            "00000004 64656d00 0000",
+            "00000002 fffe 0000"
         }) {
             byte[] data = HexFormat.of().parseHex(bad.replace(" ", ""));
             for (int option : new int[] {Nbd.OPT_INFO, Nbd.OPT_GO})
@@ -166,10 +175,12 @@ class HandshakeTest extends ServerCase {
     void emptyNameIsTheOnlyExportAndNoneWhereThereAreTwo() throws Exception {
         serve(demo());
         TestClient client = connect().greet(3);
-        assertThat(TestClient.last(client.ask(Nbd.OPT_INFO, TestClient.infoData(""))).type())
+        assertThat(TestClient.last(client.ask(Nbd.OPT_INFO, TestClient.infoData("")))
+                        .type())
                 .isEqualTo(Nbd.REP_ACK);
         server.export(new FakeDevice("other", MIB, 512), Map.of());
-        assertThat(TestClient.last(client.ask(Nbd.OPT_INFO, TestClient.infoData(""))).type())
+        assertThat(TestClient.last(client.ask(Nbd.OPT_INFO, TestClient.infoData("")))
+                        .type())
                 .isEqualTo(Nbd.REP_ERR_UNKNOWN);
     }
 
@@ -183,7 +194,8 @@ class HandshakeTest extends ServerCase {
         assertThat(reply.type()).isEqualTo(Nbd.REP_ERR_UNKNOWN);
         assertThat(reply.text()).contains("its disk is gone");
         device.refusal = null;
-        assertThat(TestClient.last(client.ask(Nbd.OPT_GO, TestClient.infoData("demo"))).type())
+        assertThat(TestClient.last(client.ask(Nbd.OPT_GO, TestClient.infoData("demo")))
+                        .type())
                 .isEqualTo(Nbd.REP_ACK);
     }
 
@@ -206,8 +218,7 @@ class HandshakeTest extends ServerCase {
         assertThat(client.ask(Nbd.OPT_EXTENDED_HEADERS, new byte[1]).get(0).type())
                 .isEqualTo(Nbd.REP_ERR_INVALID);
         assertThat(client.ask(Nbd.OPT_EXTENDED_HEADERS, NOTHING).get(0).type()).isEqualTo(Nbd.REP_ACK);
-        assertThat(client.ask(Nbd.OPT_STRUCTURED_REPLY, NOTHING).get(0).type())
-                .isEqualTo(Nbd.REP_ERR_EXT_HEADER_REQD);
+        assertThat(client.ask(Nbd.OPT_STRUCTURED_REPLY, NOTHING).get(0).type()).isEqualTo(Nbd.REP_ERR_EXT_HEADER_REQD);
         client.option(Nbd.OPT_EXPORT_NAME, "demo".getBytes(StandardCharsets.UTF_8));
         assertThat(client.closed()).as("EXPORT_NAME after extended headers").isTrue();
     }
@@ -216,7 +227,8 @@ class HandshakeTest extends ServerCase {
     void fragmentsAreOfferedOnlyWithStructuredReplies() throws Exception {
         serve(demo());
         assertThat(connect(Transmission.Mode.SIMPLE).flags & Nbd.FLAG_SEND_DF).isZero();
-        assertThat(connect(Transmission.Mode.STRUCTURED).flags & Nbd.FLAG_SEND_DF).isNotZero();
+        assertThat(connect(Transmission.Mode.STRUCTURED).flags & Nbd.FLAG_SEND_DF)
+                .isNotZero();
         assertThat(connect(Transmission.Mode.STRUCTURED).flags & Nbd.FLAG_BLOCK_STATUS_PAYLOAD)
                 .isZero();
         assertThat(connect(Transmission.Mode.EXTENDED).flags & Nbd.FLAG_BLOCK_STATUS_PAYLOAD)
@@ -242,7 +254,8 @@ class HandshakeTest extends ServerCase {
         assertThat(contexts(client, list)).isEqualTo("00000000base:allocation");
         assertThat(contexts(client, list, "base:")).isEqualTo("00000000base:allocation");
         assertThat(contexts(client, list, "x-other:", "base:allocation")).isEqualTo("00000000base:allocation");
-        assertThat(contexts(client, list, "base:nothing", "qemu:dirty-bitmap:a", "no colon")).isEmpty();
+        assertThat(contexts(client, list, "base:nothing", "qemu:dirty-bitmap:a", "no colon"))
+                .isEmpty();
         assertThat(contexts(client, set)).isEmpty();
         assertThat(contexts(client, set, "base:")).isEmpty();
         assertThat(contexts(client, set, "base:allocation", "base:allocation")).isEqualTo("00000001base:allocation");
@@ -251,9 +264,11 @@ class HandshakeTest extends ServerCase {
                 .isEqualTo(Nbd.REP_ERR_UNKNOWN);
         byte[] right = TestClient.contextData("demo", "base:allocation");
         for (int length = 0; length < right.length; length++)
-            assertThat(TestClient.last(client.ask(set, Arrays.copyOf(right, length))).type())
+            assertThat(TestClient.last(client.ask(set, Arrays.copyOf(right, length)))
+                            .type())
                     .isEqualTo(Nbd.REP_ERR_INVALID);
-        assertThat(TestClient.last(client.ask(set, Arrays.copyOf(right, right.length + 1))).type())
+        assertThat(TestClient.last(client.ask(set, Arrays.copyOf(right, right.length + 1)))
+                        .type())
                 .isEqualTo(Nbd.REP_ERR_INVALID);
     }
 
@@ -303,7 +318,9 @@ class HandshakeTest extends ServerCase {
         assertThat(garbage.closed()).isTrue();
         assertThat(silent.closed()).isTrue();
         assertThat(half.closed()).isTrue();
-        assertThat(good.read(0, 512).error).as("a client in transmission has no deadline").isZero();
+        assertThat(good.read(0, 512).error)
+                .as("a client in transmission has no deadline")
+                .isZero();
     }
 
     @Test

@@ -118,9 +118,21 @@ class ListenerTest extends ServerCase {
         Session session = new Session(server, pipes.channel(), "pipes", new BufferPool(), new Spinners(1, 0));
         session.start();
         ByteBuffer sent = ByteBuffer.allocate(4 + 16 + 4 + 28 + 28);
-        sent.putInt(3).putLong(Nbd.OPTION_MAGIC).putInt(Nbd.OPT_EXPORT_NAME).putInt(4).put("demo".getBytes());
-        sent.putInt(Nbd.REQUEST_MAGIC).putInt(Nbd.CMD_FLUSH).putLong(5).putLong(0).putInt(0);
-        sent.putInt(Nbd.REQUEST_MAGIC).putInt(Nbd.CMD_DISC).putLong(6).putLong(0).putInt(0);
+        sent.putInt(3)
+                .putLong(Nbd.OPTION_MAGIC)
+                .putInt(Nbd.OPT_EXPORT_NAME)
+                .putInt(4)
+                .put("demo".getBytes());
+        sent.putInt(Nbd.REQUEST_MAGIC)
+                .putInt(Nbd.CMD_FLUSH)
+                .putLong(5)
+                .putLong(0)
+                .putInt(0);
+        sent.putInt(Nbd.REQUEST_MAGIC)
+                .putInt(Nbd.CMD_DISC)
+                .putLong(6)
+                .putLong(0)
+                .putInt(0);
         toServer.write(sent.array());
         toServer.flush();
         pipes.output().join();

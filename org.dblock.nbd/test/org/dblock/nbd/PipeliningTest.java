@@ -28,7 +28,11 @@ class PipeliningTest extends ServerCase {
         ByteBuffer batch = ByteBuffer.allocate(200 * 28);
         Set<Long> cookies = new HashSet<>();
         for (long i = 1; i <= 200; i++) {
-            batch.putInt(Nbd.REQUEST_MAGIC).putInt(Nbd.CMD_READ).putLong(i).putLong(i * 4096).putInt(4096);
+            batch.putInt(Nbd.REQUEST_MAGIC)
+                    .putInt(Nbd.CMD_READ)
+                    .putLong(i)
+                    .putLong(i * 4096)
+                    .putInt(4096);
             cookies.add(i);
         }
         client.send(batch.flip());
@@ -58,8 +62,16 @@ class PipeliningTest extends ServerCase {
         device.slowOffset = 8192;
         TestClient client = connect(Mode.STRUCTURED);
         ByteBuffer batch = ByteBuffer.allocate(2 * 28);
-        batch.putInt(Nbd.REQUEST_MAGIC).putInt(Nbd.CMD_READ).putLong(1).putLong(0).putInt(512);
-        batch.putInt(Nbd.REQUEST_MAGIC).putInt(Nbd.CMD_READ).putLong(2).putLong(0).putInt(512);
+        batch.putInt(Nbd.REQUEST_MAGIC)
+                .putInt(Nbd.CMD_READ)
+                .putLong(1)
+                .putLong(0)
+                .putInt(512);
+        batch.putInt(Nbd.REQUEST_MAGIC)
+                .putInt(Nbd.CMD_READ)
+                .putLong(2)
+                .putLong(0)
+                .putInt(512);
         device.parked = true;
         device.permits.release(); // the first one passes, the second one waits
         client.send(batch.flip());
@@ -90,7 +102,11 @@ class PipeliningTest extends ServerCase {
         ByteBuffer batch = ByteBuffer.allocateDirect(depth * request);
         for (int i = 0; i < depth; i++) {
             int type = write ? Nbd.CMD_WRITE : Nbd.CMD_READ;
-            batch.putInt(Nbd.REQUEST_MAGIC).putInt(type).putLong(i).putLong(i * 4096).putInt(4096);
+            batch.putInt(Nbd.REQUEST_MAGIC)
+                    .putInt(type)
+                    .putLong(i)
+                    .putLong(i * 4096)
+                    .putInt(4096);
             batch.position((i + 1) * request);
         }
         ByteBuffer replies = ByteBuffer.allocateDirect(depth * (write ? 16 : 28 + 4096));
@@ -188,12 +204,18 @@ class PipeliningTest extends ServerCase {
         for (int cut : new int[] {1, 27, 28, 100, 539}) {
             try (TestClient client = connect(Mode.STRUCTURED)) {
                 ByteBuffer request = ByteBuffer.allocate(540);
-                request.putInt(Nbd.REQUEST_MAGIC).putInt(Nbd.CMD_WRITE).putLong(1).putLong(0).putInt(512);
+                request.putInt(Nbd.REQUEST_MAGIC)
+                        .putInt(Nbd.CMD_WRITE)
+                        .putLong(1)
+                        .putLong(0)
+                        .putInt(512);
                 client.send(request.clear().limit(cut));
             }
             eventually("the device is let go", () -> device.clients().isEmpty());
         }
-        assertThat(device.calls).as("nothing of a write that came in part is made").isEmpty();
+        assertThat(device.calls)
+                .as("nothing of a write that came in part is made")
+                .isEmpty();
     }
 
     @Test

@@ -175,7 +175,8 @@ final class TestClient implements AutoCloseable {
     }
 
     private static void accepted(List<OptionReply> replies) {
-        if (last(replies).type() != Nbd.REP_ACK) throw new AssertionError(last(replies).text());
+        if (last(replies).type() != Nbd.REP_ACK)
+            throw new AssertionError(last(replies).text());
     }
 
     // ---- transmission
@@ -193,7 +194,10 @@ final class TestClient implements AutoCloseable {
         boolean extended = mode == Transmission.Mode.EXTENDED;
         ByteBuffer request = ByteBuffer.allocate(32 + payload.length);
         request.putInt(extended ? Nbd.EXTENDED_REQUEST_MAGIC : Nbd.REQUEST_MAGIC);
-        request.putShort((short) commandFlags).putShort((short) type).putLong(++cookie).putLong(offset);
+        request.putShort((short) commandFlags)
+                .putShort((short) type)
+                .putLong(++cookie)
+                .putLong(offset);
         if (extended) request.putLong(length);
         else request.putInt((int) length);
         send(request.put(payload).flip());

@@ -100,8 +100,14 @@ class TransmissionTest extends ServerCase {
             {"cache beyond the end", Nbd.CMD_CACHE, 0, end, 512L, Nbd.EINVAL},
             {"cache with a flag", Nbd.CMD_CACHE, Nbd.CMD_FLAG_DF, 0L, 512L, Nbd.EINVAL},
             {"zeroes beyond the end", Nbd.CMD_WRITE_ZEROES, 0, end - 512, 1024L, Nbd.ENOSPC},
-            {"fast zeroes without a hole", Nbd.CMD_WRITE_ZEROES, Nbd.CMD_FLAG_FAST_ZERO | Nbd.CMD_FLAG_NO_HOLE, 0L, 512L,
-                Nbd.ENOTSUP},
+            {
+                "fast zeroes without a hole",
+                Nbd.CMD_WRITE_ZEROES,
+                Nbd.CMD_FLAG_FAST_ZERO | Nbd.CMD_FLAG_NO_HOLE,
+                0L,
+                512L,
+                Nbd.ENOTSUP
+            },
             {"resize", 8, 0, 0L, 512L, Nbd.EINVAL},
             {"unknown command", 4711, 0, 0L, 512L, Nbd.EINVAL},
             {"block status beyond the end", Nbd.CMD_BLOCK_STATUS, 0, end, 512L, Nbd.EINVAL},
@@ -204,8 +210,7 @@ class TransmissionTest extends ServerCase {
         TestClient client = connect(mode);
         Reply reply = client.call(Nbd.CMD_BLOCK_STATUS, 0, 4096, 40 * MIB - 4096);
         assertThat(reply.extents)
-                .containsExactly(
-                        new long[] {61440, 3}, new long[] {8192, 0}, new long[] {40L * MIB - 65536 - 8192, 3});
+                .containsExactly(new long[] {61440, 3}, new long[] {8192, 0}, new long[] {40L * MIB - 65536 - 8192, 3});
         Reply one = client.call(Nbd.CMD_BLOCK_STATUS, Nbd.CMD_FLAG_REQ_ONE, 0, 1024);
         assertThat(one.extents).containsExactly(new long[] {1024, 3});
         device.failure = Reason.IO;
@@ -275,8 +280,7 @@ class TransmissionTest extends ServerCase {
         device.fill(0, 512);
         TestClient client = connect(Mode.EXTENDED);
         client.sendHex("21e41c71 0000 0003 00000000000000aa 0000000000000000 0000000000000000");
-        assertThat(client.receiveHex(32))
-                .isEqualTo("6e8a278c" + "0001" + "0000" + "00000000000000aa" + "0".repeat(32));
+        assertThat(client.receiveHex(32)).isEqualTo("6e8a278c" + "0001" + "0000" + "00000000000000aa" + "0".repeat(32));
         client.sendHex("21e41c71 0000 0000 00000000000000ab 0000000000000000 0000000000000200");
         assertThat(client.receiveHex(40))
                 .isEqualTo("6e8a278c" + "0001" + "0001" + "00000000000000ab" + "0000000000000000" + "0000000000000208"
@@ -367,12 +371,14 @@ class TransmissionTest extends ServerCase {
                     System.arraycopy(data, 0, model, offset, length);
                 }
                 case 1 -> {
-                    assertThat(client.call(Nbd.CMD_WRITE_ZEROES, 0, offset, length).error).isZero();
+                    assertThat(client.call(Nbd.CMD_WRITE_ZEROES, 0, offset, length).error)
+                            .isZero();
                     java.util.Arrays.fill(model, offset, offset + length, (byte) 0);
                 }
-                default -> assertThat(client.read(offset, length).data())
-                        .as("seed %d, read %d at %d", seed, length, offset)
-                        .isEqualTo(java.util.Arrays.copyOfRange(model, offset, offset + length));
+                default ->
+                    assertThat(client.read(offset, length).data())
+                            .as("seed %d, read %d at %d", seed, length, offset)
+                            .isEqualTo(java.util.Arrays.copyOfRange(model, offset, offset + length));
             }
         }
     }
