@@ -52,6 +52,9 @@ final class FakeDevice implements Device {
     volatile boolean parked;
 
     volatile BlockException refusal;
+    /** What a client was let through with and shouldn't; null: nothing. */
+    volatile String violation;
+
     final Semaphore permits = new Semaphore(0);
 
     FakeDevice(String name, int size, int blockSize) {
@@ -230,8 +233,10 @@ final class FakeDevice implements Device {
             if (thrown != null) throw thrown;
             if (failure != null) throw new BlockException(failure, "injected: " + failure.words());
             Geometry g = geometry;
-            if (offset < 0 || length < 0 || offset > g.size() - length || (offset | length) % g.blockSize() != 0)
-                throw new IllegalArgumentException("range let through: " + offset + " " + length);
+            if (offset < 0 || length < 0 || offset > g.size() - length || (offset | length) % g.blockSize() != 0) {
+                violation = call + " " + offset + " " + length;
+                throw new IllegalArgumentException("let through: " + violation);
+            }
         }
 
         @Override
