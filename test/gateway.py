@@ -12,6 +12,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # upper limits only say "never": a busy machine is slow, not wrong
+os.environ["PATH"] = "/usr/bin:" + os.environ["PATH"]  # nbdsh wants the Python that libnbd belongs to
 PATIENCE = float(os.environ.get("DBLOCK_PATIENCE", "60"))
 
 
