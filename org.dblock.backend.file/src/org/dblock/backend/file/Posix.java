@@ -50,6 +50,7 @@ final class Posix {
     }
 
     static void unbind() {
+        Native.getLibraryOptions(Posix.class).clear(); // JNA caches them for ever, and they refer to the class
         Native.unregister(Posix.class);
         bound = false;
     }

@@ -65,6 +65,7 @@ class Libc {
 
     /** Frees what the mapping of the calls takes: nobody makes one afterwards. */
     void unregister() {
+        Native.getLibraryOptions(Calls.class).clear(); // JNA caches them for ever, and they refer to the class
         Native.unregister(Calls.class);
     }
 
