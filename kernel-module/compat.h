@@ -282,18 +282,32 @@ static inline int dblock_user_iter(bool to_user, void __user *buf, size_t len,
 #endif
 }
 
-/* Brings in the server's memory. Writes to it, if it is to be written. */
+/*
+ * Brings in the server's memory, without changing it: meanwhile another thread
+ * may have got the request, and its data may be there already. (That rules out
+ * fault_in_writeable(), which writes a zero into each page.)
+ */
 static inline int dblock_fault_in(bool writeable, void __user *buf, size_t len)
 {
 	if (!access_ok(buf, len))
 		return -EFAULT;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
 	if (writeable)
-		return fault_in_writeable(buf, len) ? -EFAULT : 0;
+		return fault_in_safe_writeable(buf, len) ? -EFAULT : 0;
 	return fault_in_readable(buf, len) ? -EFAULT : 0;
 #else
-	if (writeable)
-		return fault_in_pages_writeable(buf, len);
+	if (writeable) {
+		unsigned long at = (unsigned long)buf & PAGE_MASK;
+		unsigned long end = (unsigned long)buf + len;
+		bool unlocked = false;
+		int ret = 0;
+
+		mmap_read_lock(current->mm);
+		for (; at < end && !ret; at += PAGE_SIZE)
+			ret = fixup_user_fault(current->mm, at, FAULT_FLAG_WRITE, &unlocked);
+		mmap_read_unlock(current->mm);
+		return ret ? -EFAULT : 0;
+	}
 	return fault_in_pages_readable(buf, len);
 #endif
 }
