@@ -14,7 +14,8 @@ public final class Welcome implements DeviceListener {
 
     @Override
     public void changed(Device device, Device.State state) {
-        if (state != Device.State.ONLINE) return;
+        // nobody else can come where standard input is the one client
+        if (state != Device.State.ONLINE || System.getProperty("dblock.nbd.stdio") != null) return;
         synchronized (this) {
             if (told) return;
             told = true;

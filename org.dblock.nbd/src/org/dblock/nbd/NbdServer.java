@@ -63,6 +63,8 @@ public final class NbdServer implements FrontEnd, DeviceListener {
     private static final Logger LOG = System.getLogger(NbdServer.class.getName());
     private static final long STOP_NANOS = TimeUnit.SECONDS.toNanos(3);
     private static final int STDIO_SECONDS = 30;
+    /** How long after its start a server that was started for a client lets it wait for its export. */
+    private static final long GRACE_NANOS = TimeUnit.SECONDS.toNanos(8);
 
     private final Settings settings;
     private final List<Listener> listeners = new ArrayList<>();
@@ -72,6 +74,7 @@ public final class NbdServer implements FrontEnd, DeviceListener {
     private final Spinners spinners;
     private final AtomicLong clients = new AtomicLong();
     private final String defaultExport;
+    private final long graceEnd;
     private final CountDownLatch defaultIsThere = new CountDownLatch(1);
     private final Runnable stopGateway;
     private volatile boolean closing;
@@ -89,9 +92,11 @@ public final class NbdServer implements FrontEnd, DeviceListener {
                 Runtime.getRuntime().availableProcessors(), TimeUnit.MICROSECONDS.toNanos(settings.spinMicros()));
         String stdio = properties.apply(STDIO);
         defaultExport = stdio == null ? "" : stdio;
+        boolean activated = "true".equals(properties.apply(INHERITED));
+        graceEnd = System.nanoTime() + (activated ? GRACE_NANOS : 0);
         try {
             if (stdio != null) serveStandardInput();
-            else if ("true".equals(properties.apply(INHERITED))) listeners.add(Listener.inherited(inherited()));
+            else if (activated) listeners.add(Listener.inherited(inherited()));
             else listen(properties.apply(HOME));
         } catch (BlockException e) {
             listeners.forEach(Listener::close);
@@ -132,6 +137,7 @@ public final class NbdServer implements FrontEnd, DeviceListener {
             client = channel instanceof SocketChannel socket
                     ? new Pipes(socket, new Thread())
                     : Pipes.join(System.in, System.out);
+            System.setOut(System.err); // whatever else prints must not print into the replies
         } catch (IOException e) {
             throw new BlockException(Reason.IO, "standard input: " + e.getMessage(), e);
         }
@@ -205,6 +211,18 @@ public final class NbdServer implements FrontEnd, DeviceListener {
 
     /** The export of that name; the empty one is the default export's: that of stdio mode, or the only one. */
     NbdExport find(String name) {
+        NbdExport found = lookUp(name);
+        try {
+            // a client that has this gateway started by its connecting comes before the devices
+            for (long left; found == null && (left = graceEnd - System.nanoTime()) > 0; found = lookUp(name))
+                TimeUnit.NANOSECONDS.sleep(Math.min(left, 20_000_000));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        return found;
+    }
+
+    private NbdExport lookUp(String name) {
         if (!name.isEmpty()) return exports.get(name);
         if (!defaultExport.isEmpty()) return exports.get(defaultExport);
         Collection<NbdExport> all = exports.values();
