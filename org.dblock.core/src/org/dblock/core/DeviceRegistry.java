@@ -25,6 +25,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.BiFunction;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockStore;
+import org.dblock.api.Persistence;
 import org.dblock.api.Reason;
 import org.dblock.api.VolumeInfo;
 import org.dblock.api.VolumeSpec;
@@ -513,6 +514,8 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         try {
             if (stopped) throw new BlockException(Reason.SHUTTING_DOWN, "the gateway stops");
             VolumeControl.await(device.control.submit(device.control::start));
+            // its volume is there from now on: what is not there at the next start is lost, and not to be created empty
+            if (device.geometry().persistence() == Persistence.DURABLE) device.spec(existing(device.spec()));
             store(device);
         } catch (BlockException e) {
             device.control.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created"));
@@ -520,6 +523,21 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             throw e;
         }
         return device;
+    }
+
+    private static DeviceSpec existing(DeviceSpec spec) {
+        return new DeviceSpec(
+                spec.name(),
+                spec.backend(),
+                spec.volume(),
+                spec.size(),
+                spec.blockSize(),
+                spec.readOnly(),
+                false,
+                spec.queueDepth(),
+                spec.parkSeconds(),
+                spec.exports(),
+                spec.options());
     }
 
     @Override

@@ -76,6 +76,25 @@ class DeviceRegistryTest {
     }
 
     @Test
+    void aVolumeThatIsNotThereAtTheNextStartIsNotCreatedEmpty() throws IOException {
+        gateway.create("disk");
+        gateway.registry.deactivate();
+        store.disks.clear();
+        try (Gateway next = new Gateway()) {
+            next.add(store.version("1.0"));
+            gateway.stored.forEach(next::configure);
+            eventually(
+                    "failed",
+                    () -> next.registry
+                            .find("disk")
+                            .filter(d -> d.state() == State.FAILED)
+                            .isPresent());
+            assertThat(next.device("disk").explanation()).contains("no volume 'disk'");
+        }
+        assertThat(store.disks).isEmpty();
+    }
+
+    @Test
     void aVolatileDeviceComesUpEmptyAndSaysSo() {
         gateway.remove(store);
         gateway.add(FakeStore.inMemory());
