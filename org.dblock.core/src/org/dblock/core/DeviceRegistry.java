@@ -38,6 +38,7 @@ import org.dblock.api.device.Export;
 import org.dblock.api.device.FrontEnd;
 import org.dblock.core.DeviceExports.NamedFrontEnd;
 import org.osgi.framework.Constants;
+import org.osgi.framework.InvalidSyntaxException;
 import org.osgi.framework.ServiceReference;
 import org.osgi.service.cm.Configuration;
 import org.osgi.service.cm.ConfigurationAdmin;
@@ -288,6 +289,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         Map<String, Object> copy = new HashMap<>();
         for (String key : java.util.Collections.list(properties.keys())) copy.put(key, properties.get(key));
         later(() -> {
+            if (!exists(pid)) return; // deleted since: its device must not come back for a moment
             configured.put(pid, copy);
             configure(pid, copy);
         });
@@ -302,6 +304,14 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             origins.remove(device);
             replace(device, pid);
         });
+    }
+
+    private boolean exists(String pid) {
+        try {
+            return configurations.listConfigurations("(service.pid=" + pid + ")") != null;
+        } catch (IOException | InvalidSyntaxException | IllegalStateException e) {
+            return true;
+        }
     }
 
     private void later(Runnable change) {

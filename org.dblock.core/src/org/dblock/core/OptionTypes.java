@@ -15,6 +15,7 @@ import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Reference;
 import org.osgi.service.metatype.AttributeDefinition;
+import org.osgi.service.metatype.MetaTypeInformation;
 import org.osgi.service.metatype.MetaTypeService;
 import org.osgi.service.metatype.ObjectClassDefinition;
 
@@ -33,8 +34,10 @@ public final class OptionTypes {
 
     /** The definition of a backend's options; null if it has none. */
     private ObjectClassDefinition definition(Bundle bundle, String backend) {
+        MetaTypeInformation information = metatype.getMetaTypeInformation(bundle);
+        if (information == null) return null; // the bundle is stopping, e.g. to be updated
         try {
-            return metatype.getMetaTypeInformation(bundle).getObjectClassDefinition(BlockStore.OPTIONS + backend, null);
+            return information.getObjectClassDefinition(BlockStore.OPTIONS + backend, null);
         } catch (IllegalArgumentException e) {
             return null; // no such definition
         }

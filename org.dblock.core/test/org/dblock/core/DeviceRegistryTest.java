@@ -118,6 +118,15 @@ class DeviceRegistryTest {
     }
 
     @Test
+    void lateNewsOfADeletedConfigurationMakesNoDevice() {
+        gateway.deleted.add("one");
+        gateway.configure("one", spec("ghost").configuration());
+        gateway.configure("two", spec("disk").configuration());
+        awaitOnline("disk");
+        assertThat(registry.find("ghost")).isEmpty();
+    }
+
+    @Test
     void oneSlowOpenDelaysNoOtherDevice() throws IOException {
         store.hangOpen = new CountDownLatch(1);
         gateway.configure("one", spec("slow").configuration());

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.Dictionary;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.BooleanSupplier;
@@ -28,12 +29,17 @@ final class Gateway implements AutoCloseable {
     static final int SIZE = 64 << 10;
 
     final Map<String, Dictionary<String, Object>> stored = new ConcurrentHashMap<>();
+    final Set<String> deleted = ConcurrentHashMap.newKeySet();
     final DeviceRegistry registry = new DeviceRegistry(configurationAdmin());
 
     private ConfigurationAdmin configurationAdmin() {
         return proxy(ConfigurationAdmin.class, (method, arguments) -> switch (method) {
             case "createFactoryConfiguration" -> configuration(arguments[0] + "." + System.nanoTime());
             case "getConfiguration" -> configuration((String) arguments[0]);
+            case "listConfigurations" ->
+                deleted.stream().anyMatch(pid -> arguments[0].equals("(service.pid=" + pid + ")"))
+                        ? null
+                        : new Configuration[0];
             default -> throw new UnsupportedOperationException(method);
         });
     }
