@@ -31,6 +31,7 @@ import org.osgi.framework.BundleException;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Deactivate;
+import org.osgi.service.component.annotations.Modified;
 import org.osgi.service.metatype.annotations.Designate;
 
 /**
@@ -66,12 +67,14 @@ public final class NbdServer implements FrontEnd, DeviceListener {
     /** How long after its start a server that was started for a client lets it wait for its export. */
     private static final long GRACE_NANOS = TimeUnit.SECONDS.toNanos(8);
 
-    private final Settings settings;
-    private final List<Listener> listeners = new ArrayList<>();
+    private final UnaryOperator<String> properties;
+    private final boolean ownSockets;
+    private volatile Settings settings;
+    private volatile List<Listener> listeners = List.of();
     private final Map<String, NbdExport> exports = new ConcurrentSkipListMap<>();
     private final Set<Session> sessions = ConcurrentHashMap.newKeySet();
     private final BufferPool pool = new BufferPool();
-    private final Spinners spinners;
+    private volatile Spinners spinners;
     private final AtomicLong clients = new AtomicLong();
     private final String defaultExport;
     private final long graceEnd;
@@ -86,38 +89,73 @@ public final class NbdServer implements FrontEnd, DeviceListener {
     }
 
     NbdServer(UnaryOperator<String> properties, Runnable stopGateway, Settings settings) throws BlockException {
-        this.settings = settings;
+        this.properties = properties;
         this.stopGateway = stopGateway;
-        spinners = new Spinners(
-                Runtime.getRuntime().availableProcessors(), TimeUnit.MICROSECONDS.toNanos(settings.spinMicros()));
+        use(settings);
         String stdio = properties.apply(STDIO);
         defaultExport = stdio == null ? "" : stdio;
         boolean activated = "true".equals(properties.apply(INHERITED));
         graceEnd = System.nanoTime() + (activated ? GRACE_NANOS : 0);
+        ownSockets = stdio == null && !activated;
         try {
             if (stdio != null) serveStandardInput();
-            else if (activated) listeners.add(Listener.inherited(inherited()));
-            else listen(properties.apply(HOME));
+            else if (activated) start(List.of(Listener.inherited(inherited())));
+            else listen();
         } catch (BlockException e) {
-            listeners.forEach(Listener::close);
             LOG.log(Level.ERROR, "no NBD server: " + e.getMessage());
             throw e;
         }
-        for (Listener listener : listeners) {
-            listener.start(channel -> accept(channel, listener.where()));
-            LOG.log(Level.INFO, "NBD server listens on " + listener.where());
+    }
+
+    private void use(Settings now) {
+        settings = now;
+        spinners = new Spinners(
+                Runtime.getRuntime().availableProcessors(), TimeUnit.MICROSECONDS.toNanos(now.spinMicros()));
+    }
+
+    /** Takes over other settings: for new clients; those that are connected stay, also when the sockets change. */
+    @Modified
+    void modified(Settings now) {
+        Settings before = settings;
+        use(now);
+        boolean same = before.socket().equals(now.socket())
+                && before.listen().equals(now.listen())
+                && before.allowRemote() == now.allowRemote();
+        if (same || !ownSockets) return;
+        listeners.forEach(Listener::close);
+        listeners = List.of();
+        try {
+            listen();
+        } catch (BlockException e) {
+            LOG.log(Level.ERROR, "new clients can't connect: " + e.getMessage());
         }
     }
 
-    private void listen(String home) throws BlockException {
+    private void listen() throws BlockException {
+        String home = properties.apply(HOME);
         String socket = settings.socket().strip();
         if (socket.isEmpty())
             socket = Path.of(home == null ? "dblock" : home, "sockets", "nbd.sock")
                     .toAbsolutePath()
                     .toString();
-        if (!socket.equals("none")) listeners.add(Listener.unix(Path.of(socket).toAbsolutePath()));
-        String tcp = settings.listen().strip();
-        if (!tcp.isEmpty()) listeners.add(Listener.tcp(tcp, settings.allowRemote()));
+        List<Listener> opened = new ArrayList<>();
+        try {
+            if (!socket.equals("none")) opened.add(Listener.unix(Path.of(socket).toAbsolutePath()));
+            String tcp = settings.listen().strip();
+            if (!tcp.isEmpty()) opened.add(Listener.tcp(tcp, settings.allowRemote()));
+        } catch (BlockException e) {
+            opened.forEach(Listener::close);
+            throw e;
+        }
+        start(opened);
+    }
+
+    private void start(List<Listener> opened) {
+        listeners = opened;
+        for (Listener listener : opened) {
+            listener.start(channel -> accept(channel, listener.where()));
+            LOG.log(Level.INFO, "NBD server listens on " + listener.where());
+        }
     }
 
     private static ServerSocketChannel inherited() throws BlockException {
@@ -244,7 +282,9 @@ public final class NbdServer implements FrontEnd, DeviceListener {
 
     /** The URI of an export; of the first socket if there are several. */
     String address(String export) {
-        return listeners.isEmpty() ? "standard input" : listeners.get(0).uri(export);
+        List<Listener> now = listeners;
+        if (now.isEmpty()) return defaultExport.isEmpty() ? "nowhere: no socket is open" : "standard input";
+        return now.get(0).uri(export);
     }
 
     /** {@inheritDoc} The one option is {@code readOnly}: true or false. */

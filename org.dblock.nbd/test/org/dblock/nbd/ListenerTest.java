@@ -100,6 +100,20 @@ class ListenerTest extends ServerCase {
     }
 
     @Test
+    void otherSettingsMoveTheSocketAndKeepTheClients() throws Exception {
+        serve(demo());
+        TestClient client = connect(Transmission.Mode.SIMPLE);
+        Path other = folder.resolve("other/nbd.sock");
+        server.modified(TestSettings.of(other.toString()).withConnections(1));
+        assertThat(client.read(0, 512).error).isZero();
+        assertThat(socket()).doesNotExist();
+        assertThat(export.address()).endsWith(other.toString());
+        try (TestClient beyond = new TestClient(UnixDomainSocketAddress.of(other))) {
+            assertThat(beyond.closed()).isTrue();
+        }
+    }
+
+    @Test
     void exportOptionsAreChecked() throws Exception {
         serve(demo());
         assertThatThrownBy(() -> server.export(new FakeDevice("b", MIB, 512), Map.of("readonly", "true")))
