@@ -5,6 +5,7 @@
  *
  *	sample_ramdisk NAME SIZE	serves /dev/NAME until it is destroyed
  *	sample_ramdisk -d NAME		destroys it; -D by force
+ *	sample_ramdisk -s SIZE NAME	gives it another size
  *
  * A device that exists already is taken over, as after the death of an earlier
  * server. With -f, that loses nothing: a write that has been answered is in
@@ -240,6 +241,7 @@ static void usage(void)
 {
 	fputs("usage: sample_ramdisk [options] NAME SIZE    serve /dev/NAME\n"
 	      "       sample_ramdisk -d NAME                destroy it (-D: by force)\n"
+	      "       sample_ramdisk -s SIZE NAME           give it another size (only with -f)\n"
 	      "  -b BYTES  logical block, 512 (default) to 4096\n"
 	      "  -f FILE   keep the contents in FILE\n"
 	      "  -j N      threads (1)\n"
@@ -269,12 +271,13 @@ int main(int argc, char **argv)
 	struct dblock_status s = { .size = sizeof(s), .version = DBLOCK_ABI_VERSION };
 	pthread_t threads[MAX_THREADS];
 	struct dblock_target t;
+	uint64_t new_size = 0;
 	int destroying = 0;
 	int n_threads = 1;
 	bool created;
 	int i, opt;
 
-	while ((opt = getopt(argc, argv, "b:dDf:j:m:pq:r:t:wR")) != -1) {
+	while ((opt = getopt(argc, argv, "b:dDf:j:m:pq:r:s:t:wR")) != -1) {
 		switch (opt) {
 		case 'b':
 			c.logical_block = parse_size(optarg);
@@ -303,6 +306,9 @@ int main(int argc, char **argv)
 		case 'r':
 			c.recover_ms = strtoul(optarg, NULL, 0);
 			break;
+		case 's':
+			new_size = parse_size(optarg);
+			break;
 		case 't':
 			c.io_timeout_ms = strtoul(optarg, NULL, 0);
 			break;
@@ -316,13 +322,18 @@ int main(int argc, char **argv)
 			usage();
 		}
 	}
-	if (optind + (destroying ? 1 : 2) != argc || n_threads < 1 || n_threads > MAX_THREADS)
+	if (optind + (destroying || new_size ? 1 : 2) != argc || n_threads < 1 || n_threads > MAX_THREADS)
 		usage();
 
 	server.channel = open(DBLOCK_CTL_PATH, O_RDWR | O_CLOEXEC);
 	if (server.channel < 0)
 		die(DBLOCK_CTL_PATH);
-	t = target(argv[optind], 0);
+	t = target(argv[optind], new_size);
+	if (new_size) {
+		if (ioctl(server.channel, DBLOCK_RESIZE, &t))
+			die(argv[optind]);
+		return 0;
+	}
 	if (destroying) {
 		destroy(argv[optind], destroying == 'D');
 		return 0;
