@@ -239,13 +239,21 @@ static void reads_and_writes_carry_their_data(void)
 	close(fd);
 }
 
-/* Serves one operation of a kind; returns the request. */
+/*
+ * Serves one operation of a kind; returns its first request. The block layer may
+ * add others: a flush after a write with FUA, for one.
+ */
 static struct dblock_request serve_one(int fd, char op, uint64_t offset, uint64_t length)
 {
 	struct io *io = io_start(op, offset, length);
-	struct dblock_request r = { .op = ~0U };
+	struct dblock_request r = { .op = ~0U }, more;
 
-	if (fetch(fd, &r, 1) != 1 || answer(fd, &r, 0) || io_finish(io))
+	if (fetch(fd, &r, 1) != 1 || answer(fd, &r, 0))
+		return r;
+	while (!io->finished)
+		if (fetch_now(fd, &more, 1) == 1)
+			answer(fd, &more, 0);
+	if (io_finish(io))
 		r.op = ~0U;
 	return r;
 }

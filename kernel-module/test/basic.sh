@@ -5,7 +5,7 @@ bin=$1 form=$2
 
 # A tree of real files, small enough for an emulated machine.
 tree=/usr/share/perl
-[ $form = full ] || tree=/usr/share/perl/*/unicore/lib
+[ $form = full ] || tree=$(echo /usr/share/perl/5.*.*/unicore/lib)
 
 file_system() {
 	local type=$1 name=$2

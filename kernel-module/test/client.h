@@ -229,6 +229,7 @@ struct io {
 	uint64_t length;
 	uint8_t *data;		/* page-aligned */
 	int error;		/* of the operation, once it is finished */
+	volatile bool finished;
 };
 
 static inline void *io_run(void *arg)
@@ -242,6 +243,7 @@ static inline void *io_run(void *arg)
 
 	if (fd < 0) {
 		io->error = errno;
+		io->finished = true;
 		return NULL;
 	}
 	switch (io->op) {
@@ -269,6 +271,7 @@ static inline void *io_run(void *arg)
 	}
 	io->error = n < 0 ? errno : 0;
 	close(fd);
+	io->finished = true;
 	return NULL;
 }
 
