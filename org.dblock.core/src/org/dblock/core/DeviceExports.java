@@ -101,7 +101,7 @@ final class DeviceExports {
                 "export",
                 Long.MAX_VALUE,
                 () -> frontEnd.service().export(device, options),
-                late -> late.close(Export.End.REMOVED));
+                late -> late.close(registry.stopped() ? Export.End.STOPPING : Export.End.REMOVED));
         served.put(name, new Served(frontEnd, text, export));
         LOG.log(Level.INFO, "device " + device.name() + " is served at " + export.address());
     }

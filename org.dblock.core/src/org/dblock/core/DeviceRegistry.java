@@ -228,6 +228,11 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         return best;
     }
 
+    /** Whether the gateway is about to end. */
+    boolean stopped() {
+        return stopped;
+    }
+
     boolean has(Store store) {
         return stores.contains(store);
     }
@@ -644,7 +649,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     public void deleteVolume(String backend, String volume, Map<String, Object> options) throws BlockException {
         for (BlockDevice each : devices.values()) {
             DeviceSpec spec = each.spec();
-            if (claim(spec).equals(new Claim(backend, volume, Map.copyOf(options))))
+            if (spec.backend().equals(backend) && spec.volume().equals(volume) && alike(spec.options(), options))
                 throw new BlockException(
                         Reason.IN_USE,
                         "volume '" + volume + "' belongs to device " + each.name() + ": remove that first");
@@ -653,6 +658,17 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             store.delete(spec);
             return null;
         });
+    }
+
+    /**
+     * Whether two sets of options may lead to the same place, as far as one can tell without knowing what they mean.
+     */
+    private static boolean alike(Map<String, Object> one, Map<String, Object> other) {
+        for (Map.Entry<String, Object> each : one.entrySet()) {
+            Object value = other.get(each.getKey());
+            if (value != null && !value.toString().equals(each.getValue().toString())) return false;
+        }
+        return true;
     }
 
     private <T> T ask(

@@ -346,6 +346,10 @@ class DeviceRegistryTest {
                 Reason.IN_USE,
                 "belongs to device disk",
                 () -> registry.deleteVolume(FakeStore.BACKEND, "disk", Map.of()));
+        fails(
+                Reason.IN_USE,
+                "belongs to device disk",
+                () -> registry.deleteVolume(FakeStore.BACKEND, "disk", Map.of("direct", "true")));
         fails(Reason.UNSUPPORTED, "deletes no volumes", () -> registry.deleteVolume(FakeStore.BACKEND, "x", Map.of()));
         assertThat(registry.volumes(FakeStore.BACKEND, Map.of())).isEmpty();
     }

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
@@ -57,8 +58,8 @@ class GateTest {
         AtomicLong entries = new AtomicLong();
         AtomicInteger violations = new AtomicInteger();
         List<Thread> threads = new ArrayList<>();
-        boolean[] shut = new boolean[1]; // written by the closer only while the gate is empty
-        int rounds = 3000;
+        AtomicBoolean shut = new AtomicBoolean(); // set by the closer only while the gate is empty
+        int rounds = 10_000;
         AtomicInteger round = new AtomicInteger();
         for (int i = 0; i < 6; i++) {
             long seed = random.nextLong();
@@ -70,9 +71,9 @@ class GateTest {
                         continue;
                     }
                     inside.incrementAndGet();
-                    if (shut[0]) violations.incrementAndGet();
+                    if (shut.get()) violations.incrementAndGet();
                     for (int spin = mine.nextInt(200); spin > 0; spin--) Thread.onSpinWait();
-                    if (shut[0]) violations.incrementAndGet();
+                    if (shut.get()) violations.incrementAndGet();
                     inside.decrementAndGet();
                     entries.incrementAndGet();
                     gate.leave();
@@ -85,9 +86,11 @@ class GateTest {
             for (int spin = random.nextInt(2000); spin > 0; spin--) Thread.onSpinWait();
             gate.close();
             assertThat(gate.drain(LONG)).as("drained").isTrue();
-            shut[0] = true;
+            shut.set(true);
+            // long enough for one who slipped through to be caught
+            for (int spin = random.nextInt(500); spin > 0; spin--) Thread.onSpinWait();
             if (inside.get() != 0) violations.incrementAndGet();
-            shut[0] = false;
+            shut.set(false);
             gate.open();
         }
         for (Thread thread : threads) thread.join();
