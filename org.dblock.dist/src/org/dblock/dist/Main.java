@@ -43,6 +43,7 @@ public final class Main {
 
     /** Runs until the framework or the process is told to stop; the status is 0 if all stopped in time. */
     public static void main(String[] arguments) throws Exception {
+        IoFlusher.become();
         Console.configure();
         Path home = Path.of(System.getProperty("dblock.home", "dblock"))
                 .toAbsolutePath()

@@ -3,6 +3,9 @@ package org.dblock.core.kernel;
 import com.sun.jna.LastErrorException;
 import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -45,6 +48,8 @@ final class Channel {
      * things.
      */
     private static final long AGE_S = 60;
+    /** What a channel hands over: an Integer, a Long, a List of byte arrays. */
+    static final String FD = "fd", BASE = "base", UNANSWERED_REQUESTS = "requests";
     /** A request that isn't answered: the next server gets it. */
     private static final int UNANSWERED = 1;
 
@@ -61,7 +66,13 @@ final class Channel {
 
     private final AtomicInteger number = new AtomicInteger();
     private final CountDownLatch left = new CountDownLatch(1);
+    /** Whether the owner has said what becomes of the channel. */
+    private final CountDownLatch told = new CountDownLatch(1);
+    /** What was inherited, and what the next server gets. */
+    private final ConcurrentLinkedQueue<byte[]> unanswered = new ConcurrentLinkedQueue<>();
+
     private volatile boolean stopping;
+    private volatile boolean kept;
     private volatile String why = "";
 
     /**
@@ -71,13 +82,31 @@ final class Channel {
      *     after {@link #stop()}
      */
     Channel(Libc libc, int fd, KernelDevice device, Connection connection, Consumer<String> ended) {
+        this(libc, fd, libc.map((long) device.depth() * device.maxIo()), device, connection, ended, List.of());
+    }
+
+    /**
+     * Goes on with what another channel has handed over.
+     *
+     * @param base the address of the slots
+     * @param requests as the kernel delivered them: not answered yet
+     */
+    Channel(
+            Libc libc,
+            int fd,
+            long base,
+            KernelDevice device,
+            Connection connection,
+            Consumer<String> ended,
+            List<byte[]> requests) {
         this.libc = libc;
         this.fd = fd;
+        this.base = base;
         this.device = device;
         this.connection = connection;
         this.ended = ended;
+        unanswered.addAll(requests);
         batch = Math.min(BATCH, device.depth());
-        base = libc.map(bytes());
         slots = new ByteBuffer[device.depth()];
         for (int tag = 0; tag < slots.length; tag++)
             slots[tag] = Libc.buffer(base + (long) tag * device.maxIo(), device.maxIo());
@@ -91,16 +120,40 @@ final class Channel {
     /** Tells all threads to leave; each does when it has finished what it serves. Returns at once. */
     void stop() {
         stopping = true;
+        told.countDown();
+    }
+
+    /**
+     * Stops, but leaves the channel open for another one in this process.
+     *
+     * @param channel gets the file descriptor, the address of the slots, and the requests that were not answered
+     * @return whether all threads have left in time; if not, the last one closes the channel
+     */
+    boolean handOver(long seconds, Map<String, Object> channel) {
+        kept = true;
+        stop();
+        if (!awaitEnd(seconds)) {
+            kept = false;
+            return false;
+        }
+        channel.put(FD, fd);
+        channel.put(BASE, base);
+        channel.put(UNANSWERED_REQUESTS, List.copyOf(unanswered));
+        return true;
     }
 
     /** Waits until all threads have left and the channel is closed; whether they have. */
     boolean awaitEnd(long seconds) {
+        return await(left, TimeUnit.SECONDS.toNanos(seconds));
+    }
+
+    private static boolean await(CountDownLatch latch, long nanos) {
         boolean interrupted = false;
-        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(seconds);
+        long end = System.nanoTime() + nanos;
         try {
             while (true) {
                 try {
-                    return left.await(end - System.nanoTime(), TimeUnit.NANOSECONDS);
+                    return latch.await(end - System.nanoTime(), TimeUnit.NANOSECONDS);
                 } catch (InterruptedException e) {
                     interrupted = true;
                 }
@@ -144,9 +197,15 @@ final class Channel {
 
     private void leave() {
         if (threads.decrementAndGet() > 0) return;
-        libc.close(fd);
+        // the device has begun to shut down; whether the channel outlives that is the owner's to say
+        if (why.isEmpty()) await(told, Long.MAX_VALUE / 2);
         connection.close();
-        libc.unmap(base, bytes());
+        if (kept) {
+            libc.leave(fd);
+        } else {
+            libc.close(fd);
+            libc.unmap(base, bytes());
+        }
         ended.accept(why);
         left.countDown();
     }
@@ -187,6 +246,11 @@ final class Channel {
             try {
                 int idle = 0;
                 boolean trimmed = false;
+                for (byte[] each = unanswered.poll(); each != null; each = unanswered.poll()) {
+                    fetched.put(0, each);
+                    serve(0);
+                    if (stopping) break;
+                }
                 while (!stopping) {
                     boolean blocks = connection.mayBlock();
                     int wanted = blocks ? 1 : batch;
@@ -323,6 +387,9 @@ final class Channel {
                 if (BlockException.reasonOf(e) == Reason.SHUTTING_DOWN) {
                     result = UNANSWERED;
                     stopping = true;
+                    byte[] request = new byte[Abi.Request.SIZEOF];
+                    fetched.get(at, request);
+                    unanswered.add(request);
                 } else {
                     result = -errno(e);
                 }

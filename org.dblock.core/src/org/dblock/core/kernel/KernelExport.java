@@ -1,7 +1,9 @@
 package org.dblock.core.kernel;
 
 import java.lang.System.Logger.Level;
-import java.util.function.BooleanSupplier;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import org.dblock.api.BlockException;
 import org.dblock.api.Capability;
 import org.dblock.api.Geometry;
@@ -36,7 +38,7 @@ final class KernelExport implements Export, Client {
     private final Control control;
     private final Device device;
     private final ExportOptions options;
-    private final BooleanSupplier removeAtStop;
+    private final Host host;
     /** Guarded by this; null while nobody serves. */
     private Channel channel;
     /** The capacity that the kernel has been told. Guarded by this. */
@@ -49,12 +51,12 @@ final class KernelExport implements Export, Client {
     private volatile boolean closing;
     private volatile String explanation = "";
 
-    KernelExport(Libc libc, Device device, ExportOptions options, BooleanSupplier removeAtStop) {
+    KernelExport(Libc libc, Device device, ExportOptions options, Host host) {
         this.libc = libc;
         this.control = new Control(libc);
         this.device = device;
         this.options = options;
-        this.removeAtStop = removeAtStop;
+        this.host = host;
     }
 
     /** Begins to serve; where a former kernel device is in the way, as soon as that is gone. */
@@ -66,6 +68,7 @@ final class KernelExport implements Export, Client {
     private boolean serve() throws BlockException {
         Geometry geometry = device.geometry();
         KernelDevice wanted = wanted(geometry, control.limits());
+        if (adopt(geometry)) return true;
         KernelDevice.Status old = former();
         if (old != null && !(useful(old, geometry) && wanted.equals(old.device()))) {
             // one that is good but was created with other options is replaced if that disturbs nobody
@@ -89,12 +92,39 @@ final class KernelExport implements Export, Client {
             if (started != null) started.stop();
             throw e;
         }
+        serving(started, served, geometry);
+        return true;
+    }
+
+    private void serving(Channel started, KernelDevice served, Geometry geometry) {
         channel = started;
         capacity = served.capacity();
         size = geometry.size();
         lost = false;
         explain("");
         if (capacity != size) tend();
+    }
+
+    /** Goes on with a channel that this bundle's former version has left; whether there was one that is of use. */
+    @SuppressWarnings("unchecked")
+    private boolean adopt(Geometry geometry) throws BlockException {
+        Map<String, Object> kept = host.take(device.id());
+        if (kept == null) return false;
+        int fd = (Integer) kept.get(Channel.FD);
+        long base = (Long) kept.get(Channel.BASE);
+        libc.adopt(fd);
+        KernelDevice.Status status = control.status(options.name());
+        if (status == null
+                || !status.device().uuid().equals(device.id())
+                || status.device().logicalBlock() != geometry.blockSize()
+                || !host.sameStores(device.spec().backend(), kept)) {
+            libc.close(fd); // the slots' memory is lost, which is small compared with what may still use it
+            return false;
+        }
+        Connection connection = device.connect(this);
+        List<byte[]> requests = (List<byte[]>) kept.get(Channel.UNANSWERED_REQUESTS);
+        KernelDevice served = status.device();
+        serving(new Channel(libc, fd, base, served, connection, this::ended, requests), served, geometry);
         return true;
     }
 
@@ -279,6 +309,7 @@ final class KernelExport implements Export, Client {
     public void close(End end) {
         closing = true;
         synchronized (this) {
+            if (end == End.STOPPING && handedOver()) return;
             try {
                 destroy(end);
             } catch (BlockException e) {
@@ -296,6 +327,23 @@ final class KernelExport implements Export, Client {
         }
     }
 
+    /**
+     * Leaves the channel of a device whose contents are in memory to this bundle's next version: closed, it would fail.
+     */
+    private boolean handedOver() {
+        if (channel == null || lost || host.stops()) return false;
+        try {
+            KernelDevice.Status status = control.status(options.name());
+            if (status == null || status.device().recoverMs() != 0 || status.openers() == 0) return false;
+        } catch (BlockException e) {
+            return false;
+        }
+        Map<String, Object> kept = new HashMap<>();
+        if (!channel.handOver(END_S, kept)) return false;
+        host.keep(device.id(), device.spec().backend(), kept);
+        return true;
+    }
+
     /** Destroys the kernel device where it is not to outlive the export. */
     private void destroy(End end) throws BlockException {
         boolean removed = end == End.REMOVED;
@@ -303,7 +351,7 @@ final class KernelExport implements Export, Client {
         if (status == null || !status.device().uuid().equals(device.id())) return;
         // without contents to come back to, only a disk that somebody has open is worth keeping
         boolean spent = status.device().recoverMs() == 0;
-        if (!removed && !spent && !removeAtStop.getAsBoolean()) return;
+        if (!removed && !spent && !host.removesDevices()) return;
         if (destroyUnused(UNUSED_MS)) return;
         if (removed) control.destroy(options.name(), device.id(), true);
         else

@@ -5,7 +5,6 @@ import org.dblock.api.BlockException;
 import org.dblock.api.device.Device;
 import org.dblock.api.device.Export;
 import org.dblock.api.device.FrontEnd;
-import org.osgi.framework.Bundle;
 import org.osgi.framework.BundleContext;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -19,16 +18,13 @@ import org.osgi.service.component.annotations.Deactivate;
 public final class KernelFrontEnd implements FrontEnd {
     static final String KERNEL = "kernel";
 
-    /** Framework property: whether a gateway that stops leaves no kernel devices behind but those in use. */
-    private static final String REMOVE_DEVICES = "dblock.removeDevices";
-
     private final Libc libc = new Libc();
-    private final BundleContext context;
+    private final Host host;
 
     /** Made by Declarative Services. */
     @Activate
     public KernelFrontEnd(BundleContext context) {
-        this.context = context;
+        host = new Host(context);
     }
 
     @Deactivate
@@ -39,15 +35,8 @@ public final class KernelFrontEnd implements FrontEnd {
 
     @Override
     public Export export(Device device, Map<String, String> options) throws BlockException {
-        KernelExport export =
-                new KernelExport(libc, device, ExportOptions.of(device.name(), options), this::removeDevices);
+        KernelExport export = new KernelExport(libc, device, ExportOptions.of(device.name(), options), host);
         export.begin();
         return export;
-    }
-
-    private boolean removeDevices() {
-        // an update of this bundle is no reason
-        return context.getBundle(0).getState() == Bundle.STOPPING
-                && Boolean.parseBoolean(context.getProperty(REMOVE_DEVICES));
     }
 }

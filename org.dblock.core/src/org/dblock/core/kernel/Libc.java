@@ -76,6 +76,16 @@ class Libc {
         return fd;
     }
 
+    /** Counts an open control device that another version of this bundle has left. */
+    void adopt(int fd) {
+        descriptors.incrementAndGet();
+    }
+
+    /** Counts one no longer that stays open for another version of this bundle. */
+    void leave(int fd) {
+        descriptors.decrementAndGet();
+    }
+
     /** How many control devices are open. */
     int descriptors() {
         return descriptors.get();

@@ -73,6 +73,12 @@ final class FakeKernel extends Libc {
     }
 
     @Override
+    void adopt(int fd) {}
+
+    @Override
+    void leave(int fd) {}
+
+    @Override
     synchronized int descriptors() {
         return files.cardinality();
     }

@@ -7,9 +7,11 @@ import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.BooleanSupplier;
 import org.dblock.api.BlockException;
@@ -34,6 +36,35 @@ class KernelExportTest {
     private final FakeKernel kernel = new FakeKernel();
     private final List<KernelExport> exports = new ArrayList<>();
     private boolean removeDevices;
+    private boolean stops = true;
+    private boolean sameStores = true;
+    private final Map<UUID, Map<String, Object>> kept = new HashMap<>();
+    private final Host host = new Host(null) {
+        @Override
+        boolean stops() {
+            return stops;
+        }
+
+        @Override
+        boolean removesDevices() {
+            return removeDevices;
+        }
+
+        @Override
+        void keep(UUID device, String backend, Map<String, Object> channel) {
+            kept.put(device, channel);
+        }
+
+        @Override
+        Map<String, Object> take(UUID device) {
+            return kept.remove(device);
+        }
+
+        @Override
+        boolean sameStores(String backend, Map<String, Object> channel) {
+            return sameStores;
+        }
+    };
 
     @AfterEach
     void nothingIsLeftOpen() {
@@ -45,8 +76,7 @@ class KernelExportTest {
     private KernelExport export(TestDevice device, String... options) throws BlockException {
         Map<String, String> map = new java.util.LinkedHashMap<>();
         for (String option : options) map.put(option.split("=")[0], option.split("=")[1]);
-        KernelExport export =
-                new KernelExport(kernel, device, ExportOptions.of(device.name(), map), () -> removeDevices);
+        KernelExport export = new KernelExport(kernel, device, ExportOptions.of(device.name(), map), host);
         export.begin();
         exports.add(export);
         return export;
@@ -312,6 +342,43 @@ class KernelExportTest {
     }
 
     @Test
+    void anUpdateOfThisBundleCostsAVolatileDeviceAPauseOnly() throws Exception {
+        stops = false;
+        TestDevice device = new TestDevice("disk", FAST.withPersistence(Persistence.VOLATILE));
+        KernelExport export = export(device);
+        Dev dev = kernel.device("disk");
+        kernel.openers(dev, 1);
+        device.hook = () -> {
+            device.inside.decrementAndGet();
+            throw new BlockException(Reason.SHUTTING_DOWN, "as asked for");
+        };
+        byte[] data = new byte[512];
+        Arrays.fill(data, (byte) 7);
+        Rq waits = write(512, data, 0), comesLater = read(512, 512);
+        kernel.submit(dev, waits);
+        until("it was delivered", () -> waits.deliveries == 1);
+        end(export, End.STOPPING);
+        kernel.submit(dev, comesLater);
+        assertThat(kernel.done(waits)).isFalse();
+        assertThat(dev.state).isEqualTo(Abi.STATE_LIVE);
+
+        device.hook = () -> {};
+        export = export(device);
+        assertThat(kernel.await(waits)).isZero();
+        assertThat(kernel.await(comesLater)).isZero();
+        assertThat(comesLater.data).containsOnly(7);
+        assertThat(kernel.created).isEqualTo(1);
+
+        // and where the contents were lost meanwhile, they are not replaced by others
+        end(export, End.STOPPING);
+        sameStores = false;
+        export = export(device);
+        assertThat(export.explanation()).contains("lost");
+        assertThat(dev.state).isEqualTo(Abi.STATE_FAILED);
+        kernel.openers(dev, 0);
+    }
+
+    @Test
     void lostContentsAreNeverServedToThoseWhoKnewThem() throws Exception {
         TestDevice device = new TestDevice("disk", FAST.withPersistence(Persistence.VOLATILE));
         KernelExport export = export(device);
@@ -447,7 +514,7 @@ class KernelExportTest {
         Rq read = read(0, 4096), write = write(4096, new byte[4096], Abi.RQ_FUA);
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         for (int i = 0; i < 2000; i++) both(dev, read, write);
-        Map<Long, Long> before = new java.util.HashMap<>();
+        Map<Long, Long> before = new HashMap<>();
         for (Thread each : threads("disk")) before.put(each.getId(), threads.getThreadAllocatedBytes(each.getId()));
         int n = 5000;
         for (int i = 0; i < n; i++) both(dev, read, write);
