@@ -6,6 +6,7 @@ import java.lang.System.Logger.Level;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.Dictionary;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -84,8 +85,6 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     private final ThreadPoolExecutor reconciler = Threads.serial("dblock devices");
     private final ThreadPoolExecutor notifier = Threads.serial("dblock listeners");
     private final Map<String, BlockDevice> devices = new ConcurrentSkipListMap<>();
-    /** What is configured, by PID. Belongs to the reconciler. */
-    private final Map<String, Map<String, Object>> configured = new HashMap<>();
 
     private final Map<BlockDevice, Origin> origins = new ConcurrentHashMap<>();
     private final Map<Claim, BlockDevice> claims = new ConcurrentHashMap<>();
@@ -291,19 +290,12 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
 
     @Override
     public void updated(String pid, Dictionary<String, ?> properties) {
-        Map<String, Object> copy = new HashMap<>();
-        for (String key : java.util.Collections.list(properties.keys())) copy.put(key, properties.get(key));
-        later(() -> {
-            if (!exists(pid)) return; // deleted since: its device must not come back for a moment
-            configured.put(pid, copy);
-            configure(pid, copy);
-        });
+        later(() -> configure(pid));
     }
 
     @Override
     public void deleted(String pid) {
         later(() -> {
-            configured.remove(pid);
             BlockDevice device = configuredBy(pid);
             if (device == null) return;
             origins.remove(device);
@@ -311,12 +303,21 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         });
     }
 
-    private boolean exists(String pid) {
+    /**
+     * What is configured now; empty: nothing any more. Config Admin tells of changes later, and by then the properties
+     * that it passes may be outdated: a device would come back for a moment, or get its former size.
+     */
+    private Map<String, Object> configured(String pid) {
+        Map<String, Object> copy = new HashMap<>();
         try {
-            return configurations.listConfigurations("(service.pid=" + pid + ")") != null;
+            Configuration[] found = configurations.listConfigurations("(service.pid=" + pid + ")");
+            if (found == null || found[0].getProperties() == null) return copy;
+            Dictionary<String, Object> properties = found[0].getProperties();
+            for (String key : Collections.list(properties.keys())) copy.put(key, properties.get(key));
         } catch (IOException | InvalidSyntaxException | IllegalStateException e) {
-            return true;
+            LOG.log(Level.ERROR, "configuration " + pid + " can't be read: " + e.getMessage());
         }
+        return copy;
     }
 
     private void later(Runnable change) {
@@ -333,36 +334,41 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         return null;
     }
 
-    private void configure(String pid, Map<String, Object> properties) {
-        if (stopped) return;
+    private void configure(String pid) {
+        Map<String, Object> properties = configured(pid);
+        if (stopped || properties.isEmpty()) return;
         Origin origin = new Origin(pid, properties.get(FILE) instanceof String file ? file : null);
         try {
-            DeviceSpec spec = DeviceSpec.of(properties);
-            UUID id = idOf(spec, origin, properties);
             BlockDevice present = configuredBy(pid);
-            if (present != null) {
-                origins.put(present, origin);
-                change(present, spec, pid);
-                return;
+            if (present == null) {
+                DeviceSpec spec = DeviceSpec.of(properties);
+                UUID id = idOf(spec, origin, properties);
+                present = devices.get(spec.name());
+                if (present == null) {
+                    make(spec, id, origin);
+                    return;
+                }
+                // the same device is here when it was configured anew while still in use
+                if (!present.id().equals(id) || origins.putIfAbsent(present, origin) != null)
+                    throw new BlockException(
+                            Reason.EXISTS,
+                            "there is a device '" + spec.name() + "' already, configured by "
+                                    + source(origins.get(present)));
             }
-            BlockDevice same = devices.get(spec.name());
-            if (same != null && same.id().equals(id)) { // just created, or configured again while still in use
-                origins.putIfAbsent(same, origin);
-                same.outdated(null);
-                return;
-            }
-            if (same != null)
-                throw new BlockException(
-                        Reason.EXISTS,
-                        "there is a device '" + spec.name() + "' already, configured by " + source(origins.get(same)));
-            BlockDevice device = new BlockDevice(this, spec, id);
-            devices.put(spec.name(), device);
+            BlockDevice device = present;
             origins.put(device, origin);
-            changed(device, Device.State.STARTING);
-            device.control.submit(device.control::reconcile);
+            device.control.submit(() -> apply(device, pid));
         } catch (BlockException e) {
             LOG.log(Level.ERROR, "configuration " + source(origin) + " makes no device: " + e.getMessage());
         }
+    }
+
+    private void make(DeviceSpec spec, UUID id, Origin origin) {
+        BlockDevice device = new BlockDevice(this, spec, id);
+        devices.put(spec.name(), device);
+        origins.put(device, origin);
+        changed(device, Device.State.STARTING);
+        device.control.submit(device.control::reconcile);
     }
 
     private static String source(Origin origin) {
@@ -382,11 +388,16 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         }
     }
 
-    /** Makes its changed configuration apply to a device. */
-    private void change(BlockDevice device, DeviceSpec spec, String pid) {
+    /** Makes a device what is configured. On its control thread, as the commands that change its configuration. */
+    private void apply(BlockDevice device, String pid) {
+        Map<String, Object> properties = configured(pid);
+        if (properties.isEmpty()) return; // deleted since, which is told next
         DeviceSpec old = device.spec();
-        if (spec.equals(old)) {
-            device.outdated(null);
+        DeviceSpec spec;
+        try {
+            spec = DeviceSpec.of(properties);
+        } catch (BlockException e) {
+            LOG.log(Level.ERROR, "device " + device.name() + " stays as it is: " + e.getMessage());
             return;
         }
         boolean alike = new DeviceSpec(
@@ -403,21 +414,20 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                         spec.options())
                 .equals(old);
         if (!alike) {
-            replace(device, pid);
+            later(() -> replace(device, pid));
             return;
         }
         device.outdated(null);
-        device.control.submit(() -> {
-            long size = old.size();
-            try {
-                if (spec.size() != old.size() && spec.size() != 0) device.control.resize(spec.size());
-                size = spec.size();
-            } catch (BlockException e) {
-                LOG.log(Level.ERROR, "device " + device.name() + " keeps its size: " + e.getMessage());
-            }
-            device.spec(spec.withSize(size));
-            device.control.reconcile();
-        });
+        if (spec.equals(old)) return;
+        long size = old.size();
+        try {
+            if (spec.size() != old.size() && spec.size() != 0) device.control.resize(spec.size());
+            size = spec.size();
+        } catch (BlockException e) {
+            LOG.log(Level.ERROR, "device " + device.name() + " keeps its size: " + e.getMessage());
+        }
+        device.spec(spec.withSize(size));
+        device.control.reconcile();
     }
 
     /**
@@ -429,7 +439,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                 .whenComplete((done, failure) -> later(() -> {
                     if (failure == null) {
                         forget(device);
-                        if (configured.containsKey(pid)) configure(pid, configured.get(pid));
+                        configure(pid);
                     } else if (device.state() != Device.State.REMOVED) {
                         LOG.log(
                                 Level.WARNING,
@@ -455,7 +465,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         claims.values().removeIf(holder -> holder == device);
     }
 
-    /** Stores a device's configuration. */
+    /** Stores a device's configuration. On its control thread. */
     private void store(BlockDevice device) throws BlockException {
         try {
             Origin origin = origins.get(device);
@@ -528,10 +538,12 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         changed(device, Device.State.STARTING);
         try {
             if (stopped) throw new BlockException(Reason.SHUTTING_DOWN, "the gateway stops");
-            VolumeControl.await(device.control.submit(device.control::start));
-            // its volume is there from now on: what is not there at the next start is lost, and not to be created empty
-            if (device.geometry().persistence() == Persistence.DURABLE) device.spec(existing(device.spec()));
-            store(device);
+            VolumeControl.await(device.control.submit(() -> {
+                device.control.start();
+                // its volume is there from now on: if it is not at the next start, it is lost, and not to be created
+                if (device.geometry().persistence() == Persistence.DURABLE) device.spec(existing(device.spec()));
+                store(device);
+            }));
         } catch (BlockException e) {
             device.control.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created"));
             forget(device);
@@ -573,8 +585,10 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     @Override
     public void resize(String name, long size) throws BlockException {
         BlockDevice device = owned(name);
-        VolumeControl.await(device.control.submit(() -> device.control.resize(size)));
-        store(device);
+        VolumeControl.await(device.control.submit(() -> {
+            device.control.resize(size);
+            store(device);
+        }));
     }
 
     @Override
@@ -587,8 +601,8 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             all.removeIf(each -> DeviceExports.frontEndOf(each).equals(DeviceExports.frontEndOf(export)));
             all.add(export);
             device.spec(device.spec().withExports(all));
+            store(device);
         }));
-        store(device);
     }
 
     @Override
@@ -611,8 +625,8 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                                 + ": disconnect them first, or use force");
             device.control.exports.end(frontEnd, Export.End.REMOVED);
             device.spec(device.spec().withExports(left));
+            store(device);
         }));
-        store(device);
     }
 
     @Override

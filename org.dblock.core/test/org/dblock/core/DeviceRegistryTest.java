@@ -119,8 +119,7 @@ class DeviceRegistryTest {
 
     @Test
     void lateNewsOfADeletedConfigurationMakesNoDevice() {
-        gateway.deleted.add("one");
-        gateway.configure("one", spec("ghost").configuration());
+        registry.updated("one", spec("ghost").configuration());
         gateway.configure("two", spec("disk").configuration());
         awaitOnline("disk");
         assertThat(registry.find("ghost")).isEmpty();
@@ -236,6 +235,22 @@ class DeviceRegistryTest {
     }
 
     @Test
+    void lateNewsOfAFormerSizeChangesNothing() throws IOException {
+        gateway.create("disk");
+        String pid = gateway.stored.keySet().iterator().next();
+        Dictionary<String, Object> former = gateway.stored.get(pid);
+        registry.resize("disk", 2 * SIZE);
+        Gateway.TestClient client = new Gateway.TestClient("client");
+        gateway.device("disk").connect(client);
+        registry.updated(pid, former);
+        gateway.configure("two", spec("other").configuration()); // news are heard in order
+        awaitOnline("other");
+        gateway.device("disk").park(); // and a device's changes happen in order
+        assertThat(client.sizes).isEmpty();
+        assertThat(gateway.device("disk").geometry().size()).isEqualTo(2 * SIZE);
+    }
+
+    @Test
     void exportsComeAndGoWithCommandsAndFrontEnds() throws IOException {
         Device device = gateway.create("disk");
         registry.frontEndArrived("test", frontEnd);
@@ -266,13 +281,13 @@ class DeviceRegistryTest {
         gateway.configure("one", file(spec("disk")));
         awaitOnline("disk");
         Connection connection = connect(gateway.device("disk"));
-        registry.deleted("one");
+        gateway.unconfigure("one");
         connection.write(block(1), 0, false);
         connection.close();
         eventually("removed", () -> registry.find("disk").isEmpty());
         gateway.configure("two", file(spec("disk")));
         awaitOnline("disk");
-        registry.deleted("two");
+        gateway.unconfigure("two");
         eventually("removed", () -> registry.find("disk").isEmpty());
     }
 
@@ -284,7 +299,7 @@ class DeviceRegistryTest {
         fails(Reason.UNSUPPORTED, words, () -> registry.remove("disk", true));
         fails(Reason.UNSUPPORTED, words, () -> registry.resize("disk", 512));
         var id = gateway.device("disk").id();
-        registry.deleted("one");
+        gateway.unconfigure("one");
         eventually("removed", () -> registry.find("disk").isEmpty());
         gateway.configure("another pid", file(spec("disk")));
         awaitOnline("disk");

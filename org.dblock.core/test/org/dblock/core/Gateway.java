@@ -9,7 +9,6 @@ import java.util.ArrayList;
 import java.util.Dictionary;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.BooleanSupplier;
@@ -29,17 +28,17 @@ final class Gateway implements AutoCloseable {
     static final int SIZE = 64 << 10;
 
     final Map<String, Dictionary<String, Object>> stored = new ConcurrentHashMap<>();
-    final Set<String> deleted = ConcurrentHashMap.newKeySet();
     final DeviceRegistry registry = new DeviceRegistry(configurationAdmin());
 
     private ConfigurationAdmin configurationAdmin() {
         return proxy(ConfigurationAdmin.class, (method, arguments) -> switch (method) {
             case "createFactoryConfiguration" -> configuration(arguments[0] + "." + System.nanoTime());
             case "getConfiguration" -> configuration((String) arguments[0]);
-            case "listConfigurations" ->
-                deleted.stream().anyMatch(pid -> arguments[0].equals("(service.pid=" + pid + ")"))
-                        ? null
-                        : new Configuration[0];
+            case "listConfigurations" -> {
+                String filter = (String) arguments[0];
+                String pid = filter.substring("(service.pid=".length(), filter.length() - 1);
+                yield stored.containsKey(pid) ? new Configuration[] {configuration(pid)} : null;
+            }
             default -> throw new UnsupportedOperationException(method);
         });
     }
@@ -49,6 +48,8 @@ final class Gateway implements AutoCloseable {
             switch (method) {
                 case "getPid":
                     return pid;
+                case "getProperties":
+                    return stored.get(pid);
                 case "update":
                     @SuppressWarnings("unchecked")
                     Dictionary<String, Object> table = (Dictionary<String, Object>) arguments[0];
@@ -78,7 +79,14 @@ final class Gateway implements AutoCloseable {
 
     /** Writes a configuration as an operator does. */
     void configure(String pid, Dictionary<String, Object> table) {
+        stored.put(pid, table);
         registry.updated(pid, table);
+    }
+
+    /** Deletes a configuration as an operator does. */
+    void unconfigure(String pid) {
+        stored.remove(pid);
+        registry.deleted(pid);
     }
 
     FakeStore add(FakeStore store) {
