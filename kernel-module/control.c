@@ -16,7 +16,9 @@
 
 #include "dblock.h"
 
-struct workqueue_struct *dblock_wq;
+/* Memory may depend on requests being failed, but not on a disk being deleted. */
+struct workqueue_struct *dblock_recover_wq;
+struct workqueue_struct *dblock_destroy_wq;
 
 static int dblock_check_head(u32 size, u32 version, size_t expected)
 {
@@ -240,12 +242,24 @@ static int __init dblock_init(void)
 	BUILD_BUG_ON(sizeof(struct dblock_commit) != 24);
 	BUILD_BUG_ON(sizeof(struct dblock_exchange) != 80);
 
-	dblock_wq = alloc_workqueue("dblock", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
-	if (!dblock_wq)
+	dblock_recover_wq = alloc_workqueue("dblock_recover",
+					    WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!dblock_recover_wq)
 		return -ENOMEM;
+	dblock_destroy_wq = alloc_workqueue("dblock_destroy", WQ_UNBOUND, 0);
+	if (!dblock_destroy_wq) {
+		ret = -ENOMEM;
+		goto free_recover_wq;
+	}
 	ret = misc_register(&dblock_ctl);
 	if (ret)
-		destroy_workqueue(dblock_wq);
+		goto free_destroy_wq;
+	return 0;
+
+free_destroy_wq:
+	destroy_workqueue(dblock_destroy_wq);
+free_recover_wq:
+	destroy_workqueue(dblock_recover_wq);
 	return ret;
 }
 
@@ -253,7 +267,8 @@ static int __init dblock_init(void)
 static void __exit dblock_exit(void)
 {
 	misc_deregister(&dblock_ctl);
-	destroy_workqueue(dblock_wq);
+	destroy_workqueue(dblock_destroy_wq);
+	destroy_workqueue(dblock_recover_wq);
 }
 
 module_init(dblock_init);

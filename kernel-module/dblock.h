@@ -94,13 +94,15 @@ struct dblock_channel {
  * @ref: held by the registry, the disk, each opener, each channel, and
  *	@destroy_work while it is queued
  * @tag_set: of the disk's only queue; freed with the last reference
- * @disk: allocated at CREATE, added at START
+ * @disk: allocated at CREATE, added at START; the device's until teardown has
+ *	set @dying and taken @mutex
  * @mutex: see the head of this file
  * @added: the disk is added; under @mutex
  * @lock: guards all that follows, and the slots
  * @params: as created; only the capacity changes
  * @started: START was called, requests may come
  * @starting: START is under way
+ * @devt: of the disk, once it is added
  * @dying: nothing is accepted any more; whoever sets it tears down
  * @failed: the recovery time is over: requests fail
  * @deferred: to be destroyed when idle
@@ -134,6 +136,7 @@ struct dblock_dev {
 	struct dblock_create	params;
 	bool			started;
 	bool			starting;
+	dev_t			devt;
 	bool			dying;
 	bool			failed;
 	bool			deferred;
@@ -165,7 +168,8 @@ struct dblock_dev {
 };
 
 extern struct mutex dblock_registry;
-extern struct workqueue_struct *dblock_wq;
+extern struct workqueue_struct *dblock_recover_wq;
+extern struct workqueue_struct *dblock_destroy_wq;
 
 /* device.c: the life of a device */
 int dblock_create(struct dblock_create *params);

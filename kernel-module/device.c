@@ -103,7 +103,7 @@ void dblock_idle(struct dblock_dev *dev)
 	if (!dev->deferred || dev->dying || !dblock_is_idle(dev))
 		return;
 	kref_get(&dev->ref);
-	if (!queue_work(dblock_wq, &dev->destroy_work))
+	if (!queue_work(dblock_destroy_wq, &dev->destroy_work))
 		kref_put(&dev->ref, dblock_free);
 }
 
@@ -468,6 +468,8 @@ int dblock_start(struct dblock_dev *dev)
 	spin_lock(&dev->lock);
 	dev->starting = false;
 	dev->started = dev->added;
+	if (dev->added)
+		dev->devt = disk_devt(dev->disk);
 	dblock_idle(dev);
 	spin_unlock(&dev->lock);
 unlock:
@@ -575,7 +577,6 @@ int dblock_resize(struct dblock_dev *dev, u64 capacity)
 void dblock_status(struct dblock_dev *dev, struct dblock_status *s)
 {
 	const struct dblock_create *p = &dev->params;
-	dev_t devt = disk_devt(dev->disk);
 	long left;
 
 	spin_lock(&dev->lock);
@@ -596,8 +597,8 @@ void dblock_status(struct dblock_dev *dev, struct dblock_status *s)
 	s->queues = p->queues;
 	s->io_timeout_ms = p->io_timeout_ms;
 	s->recover_ms = p->recover_ms;
-	s->major = MAJOR(devt);
-	s->minor = MINOR(devt);
+	s->major = MAJOR(dev->devt);
+	s->minor = MINOR(dev->devt);
 	s->server_pid = dev->server_pid ? pid_vnr(dev->server_pid) : 0;
 	s->openers = dev->openers;
 	s->pending = dev->n_pending;

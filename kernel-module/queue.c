@@ -236,7 +236,7 @@ static void dblock_begin_recovery(struct dblock_dev *dev)
 		return;
 	}
 	/* Teardown cancels the work, after setting dying under the lock. */
-	mod_delayed_work(dblock_wq, &dev->recover_work,
+	mod_delayed_work(dblock_recover_wq, &dev->recover_work,
 			 dev->recover_until - jiffies);
 }
 
