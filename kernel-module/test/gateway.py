@@ -125,12 +125,21 @@ class Gateway:
 
     def try_command(self, *words):
         """Sends a command as the client does; status and output."""
+        return self.request(b"A", b"".join(word.encode() + b"\0" for word in words))
+
+    def line(self, text):
+        """Runs a line of the Gogo language; its output."""
+        status, output = self.request(b"L", text.encode())
+        if status:
+            raise RuntimeError(f"{text}: status {status}: {output}")
+        return output
+
+    def request(self, kind, payload):
         try:
             with socket.socket(socket.AF_UNIX) as s:
                 s.settimeout(LIMIT)
                 s.connect(self.home + "/sockets/shell.sock")
-                payload = b"".join(word.encode() + b"\0" for word in words)
-                s.sendall(b"A" + struct.pack(">I", len(payload)) + payload)
+                s.sendall(kind + struct.pack(">I", len(payload)) + payload)
                 stream, output = s.makefile("rb"), b""
                 while True:
                     header = stream.read(5)
@@ -157,6 +166,77 @@ class Gateway:
 
     def stats(self, name):
         return json.loads(self.command("stats", name, "--json"))
+
+
+class Load:
+    """Direct writes and reads of stamped blocks by some threads, which know what was acknowledged.
+
+    Each thread has blocks of its own and writes each with its number and a version. A block has to hold the version
+    that was acknowledged last; while a write fails, or is under way, either.
+    """
+
+    BLOCK = 4096
+
+    def __init__(self, path, blocks=512, threads=4, seed=None):
+        self.seed = seed if seed is not None else int(os.environ.get("DBLOCK_SEED", time.time_ns() % 1000000))
+        print(f"load on {path}: DBLOCK_SEED={self.seed}", flush=True)
+        self.path, self.share = path, blocks // threads
+        self.versions = [0] * blocks
+        self.problems, self.operations, self.stopping = [], 0, False
+        self.threads = [threading.Thread(target=self.work, args=(i,)) for i in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def stamp(self, block, version):
+        return struct.pack("<QQ", block, version) * (self.BLOCK // 16)
+
+    def work(self, number):
+        import mmap
+        import random
+        dice = random.Random(self.seed * 100 + number)
+        flags = os.O_RDWR if os.path.isfile(self.path) else os.O_RDWR | os.O_DIRECT
+        fd, buffer = os.open(self.path, flags), mmap.mmap(-1, self.BLOCK)
+        try:
+            while not self.stopping and not self.problems:
+                block = number * self.share + dice.randrange(self.share)
+                if dice.random() < 0.6:
+                    buffer[:] = self.stamp(block, self.versions[block] + 1)
+                    os.pwritev(fd, [buffer], block * self.BLOCK)
+                    self.versions[block] += 1
+                    if dice.random() < 0.05:
+                        os.fsync(fd)
+                elif self.versions[block]:
+                    self.compare(fd, buffer, block)
+                self.operations += 1
+        except OSError as e:
+            self.problems.append(f"block {block}: {e}")
+        finally:
+            os.close(fd)
+
+    def compare(self, fd, buffer, block):
+        os.preadv(fd, [buffer], block * self.BLOCK)
+        if buffer[:] != self.stamp(block, self.versions[block]):
+            self.problems.append(f"block {block}: version {self.versions[block]} expected, found {buffer[:16].hex()}")
+
+    def progress(self, operations=40):
+        """Waits until that much more is done, or something is wrong."""
+        target = self.operations + operations
+        until("the load goes on", lambda: self.operations >= target or self.problems)
+
+    def finish(self):
+        """Stops, and compares all blocks; what went wrong."""
+        import mmap
+        self.stopping = True
+        for thread in self.threads:
+            thread.join(LIMIT)
+        if not self.problems:
+            drop_caches()
+            fd, buffer = os.open(self.path, os.O_RDONLY), mmap.mmap(-1, self.BLOCK)
+            for block, version in enumerate(self.versions):
+                if version:
+                    self.compare(fd, buffer, block)
+            os.close(fd)
+        return self.problems[:5]
 
 
 def exits_with(name, body):
