@@ -34,8 +34,8 @@ def check(what, condition, detail=""):
 
 
 def finish(name):
-    """Prints the totals; returns the exit status."""
-    print(f"{name}: {passed} passed, {failed} failed", flush=True)
+    """Prints the totals, as every suite here does; returns the exit status."""
+    print(f"== {name}\n{passed} passed, {failed} failed", flush=True)
     return 1 if failed or not passed else 0
 
 
