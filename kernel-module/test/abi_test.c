@@ -13,7 +13,7 @@ static void info_tells_version_and_limits(void)
 	CHECK(i.version >= DBLOCK_ABI_VERSION && i.version_min <= DBLOCK_ABI_VERSION);
 	CHECK(i.flags == DBLOCK_F_ALL);
 	CHECK(i.max_devices >= 1024 && i.max_depth >= 128 && i.max_io == 1 << 20);
-	CHECK(i.min_io == sysconf(_SC_PAGESIZE) && i.max_block == 4096 && i.max_queues == 1);
+	CHECK(i.min_io == (uint32_t)getpagesize() && i.max_block == 4096 && i.max_queues == 1);
 	close(fd);
 }
 

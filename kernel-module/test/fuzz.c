@@ -15,6 +15,7 @@ static volatile bool stop;
 static volatile int wrong;
 static uint8_t *areas[DEVICES];
 static int channels[DEVICES];
+static volatile bool dead[DEVICES];	/* the channel's device is destroyed */
 static pthread_mutex_t channel_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long counts[8];
 
@@ -133,6 +134,8 @@ static void fuzz_exchange(uint64_t *s, int fd, int device)
 	if (x.slot_size > FUZZ_IO + 1)
 		x.slot_size = FUZZ_IO;
 	n = ioctl(fd, DBLOCK_EXCHANGE, &x);
+	if (n < 0 && errno == ESHUTDOWN)
+		dead[device] = true;
 	counts[3]++;
 	/* Fetched to somewhere else: their server will not answer these. */
 	if (n <= 0 || x.fetched != (uintptr_t)r || x.slot_size != FUZZ_IO)
@@ -167,7 +170,8 @@ static void *server_thread(void *arg)
 
 		/* A channel is for one device; what is in its slots is that one's. */
 		pthread_mutex_lock(&channel_lock);
-		if (rnd(&s) % 512 == 0) {
+		if (dead[device] || rnd(&s) % 512 == 0) {
+			dead[device] = false;
 			close(channels[device]);
 			channels[device] = ctl();
 		}
@@ -182,6 +186,29 @@ static void *server_thread(void *arg)
 	return NULL;
 }
 
+/*
+ * Is this an open file of the device? A number may have gone from one disk to
+ * another between the name and the open; the kernel even waits for modprobe there.
+ * Once open, it can't go.
+ */
+static bool is_ours(int fd, int device)
+{
+	char path[64], link[256], *name;
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st))
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(st.st_rdev),
+		 minor(st.st_rdev));
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return false;
+	link[n] = 0;
+	name = strrchr(link, '/');
+	return name && !strncmp(name + 1, "fuzz", 4) && atoi(name + 5) == device;
+}
+
 static void *io_thread(void *arg)
 {
 	uint64_t s = (uintptr_t)arg * 7919;
@@ -194,7 +221,8 @@ static void *io_thread(void *arg)
 		int fd = open(path, O_RDWR | (rnd(&s) % 4 ? O_DIRECT : 0));
 		int i;
 
-		if (fd < 0) {
+		if (!is_ours(fd, device)) {
+			close(fd);
 			pause_ms(2);
 			continue;
 		}
