@@ -17,9 +17,9 @@ import org.osgi.annotation.versioning.ConsumerType;
  * {@link Geometry#blockSize()}, never empty. Buffers are direct; an implementation may move a buffer's position and
  * limit, and keeps no reference to it after the call.
  *
- * <p><b>Ordering</b> is the block layer's: calls that overlap in time may take effect in any order, a read that
- * overlaps an unfinished write may see either content in each block, and a read that begins after a write has returned
- * sees that write.
+ * <p><b>Ordering</b> is the block layer's: calls that overlap in time may take effect in any order, byte by byte where
+ * they overlap in range too: a read beside an unfinished write may see either content of each byte, and of two writes
+ * at the same time either may remain. A read that begins after a write has returned sees that write.
  *
  * <p><b>Two crash levels</b>, to be kept apart:
  *
