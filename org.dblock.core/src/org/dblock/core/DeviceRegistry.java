@@ -246,11 +246,15 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         return names.isEmpty() ? "none" : String.join(", ", names);
     }
 
-    /** Checks what stands against opening a device's volume, and claims it for writing. */
-    void check(BlockDevice device, Store store) throws BlockException {
-        DeviceSpec spec = device.spec();
+    /** Checks options against the backend's definition, if there is one. */
+    void checkOptions(Store store, Map<String, Object> options) throws BlockException {
         OptionTypes types = optionTypes;
-        if (types != null) types.check(store, spec.options());
+        if (types != null) types.check(store, options);
+    }
+
+    /** Claims a device's volume for writing, which only one device may do. */
+    void claim(BlockDevice device) throws BlockException {
+        DeviceSpec spec = device.spec();
         if (spec.readOnly()) return;
         BlockDevice holder = claims.putIfAbsent(claim(spec), device);
         if (holder != null && holder != device)
@@ -545,7 +549,10 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                 store(device);
             }));
         } catch (BlockException e) {
-            device.control.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created"));
+            // waited for, lest the next attempt finds the volume in use
+            VolumeControl.await(
+                    device.control.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created")),
+                    STOP_NANOS);
             forget(device);
             throw e;
         }
@@ -692,8 +699,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             BiFunction<BlockStore, VolumeSpec, java.util.concurrent.Callable<T>> question)
             throws BlockException {
         Store store = backend(backend);
-        OptionTypes types = optionTypes;
-        if (types != null) types.check(store, options);
+        checkOptions(store, options);
         try {
             return question.apply(store.service(), new VolumeSpec(volume, 0, 0, false, false, options, new HashMap<>()))
                     .call();

@@ -244,8 +244,10 @@ final class VolumeControl {
 
     private OpenVolume open(Store store, Map<String, Object> state) throws BlockException {
         DeviceSpec spec = device.spec();
-        registry.check(device, store);
         Geometry known = anew ? null : device.lastGeometry();
+        // options that were right once are not checked again: it would prolong the pause of each swap
+        if (known == null) registry.checkOptions(store, spec.options());
+        registry.claim(device);
         VolumeSpec wanted = new VolumeSpec(
                 spec.volume(), spec.size(), spec.blockSize(), spec.readOnly(), false, spec.options(), state);
         int had = state.size();
