@@ -66,11 +66,14 @@ public final class Main {
         System.exit(0); // the shutdown hook knows the status
     }
 
+    /** A new home is its owner's only, and so are the sockets in any home. */
     private static void makeFolders(Path home) throws IOException {
+        var owner = PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"));
+        Files.createDirectories(home.getParent());
+        if (!Files.exists(home)) Files.createDirectory(home, owner);
         boolean fresh = !Files.exists(home.resolve("etc"));
         for (String folder : List.of("etc", "deploy", "state/config", "volumes", "cache"))
             Files.createDirectories(home.resolve(folder));
-        var owner = PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"));
         if (!Files.exists(home.resolve("sockets"))) Files.createDirectory(home.resolve("sockets"), owner);
         String defaults = System.getProperty("dblock.defaults");
         if (!fresh || defaults == null) return;

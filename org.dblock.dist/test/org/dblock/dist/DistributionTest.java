@@ -73,10 +73,11 @@ class DistributionTest {
     }
 
     @Test
-    void socketsAreTheirOwnersOnly() throws Exception {
+    void aNewHomeAndItsSocketsAreTheirOwnersOnly() throws Exception {
         start();
         connect("demo").close();
 
+        assertThat(permissions("")).isEqualTo("rwx------");
         assertThat(permissions("sockets")).isEqualTo("rwx------");
         assertThat(permissions("sockets/nbd.sock")).isEqualTo("rw-------");
         assertThat(permissions("sockets/shell.sock")).isEqualTo("rw-------");
