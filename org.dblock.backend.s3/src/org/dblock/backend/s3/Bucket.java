@@ -1,0 +1,135 @@
+package org.dblock.backend.s3;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.List;
+import org.dblock.api.BlockException;
+import org.dblock.api.Reason;
+
+/** One volume's way to the object store: repeats what failed, with growing pauses and full jitter. */
+final class Bucket {
+    /** For ever. */
+    static final long EVER = Long.MAX_VALUE;
+
+    private static final long FIRST_PAUSE = 50_000_000L;
+    private static final long LONGEST_PAUSE = 10_000_000_000L;
+    /** For how long trouble is nothing to tell of. */
+    private static final long QUIET = 2_000_000_000L;
+
+    private static final System.Logger LOG = System.getLogger(Bucket.class.getName());
+
+    private final ObjectStore store;
+    private final Scheduler scheduler;
+    private final String volume;
+    private String trouble = "";
+    private long troubleSince;
+    private boolean told;
+    private boolean ending;
+
+    private interface Call<T> {
+        T run() throws IOException;
+    }
+
+    Bucket(ObjectStore store, Scheduler scheduler, String volume) {
+        this.store = store;
+        this.scheduler = scheduler;
+        this.volume = volume;
+    }
+
+    /** See {@link ObjectStore#putIfAbsent}; after a repeated try false may mean that this very put had taken effect. */
+    boolean putIfAbsent(String key, ByteBuffer body, long patience) throws IOException {
+        return repeat(() -> store.putIfAbsent(key, body.duplicate()), patience);
+    }
+
+    /** Reads up to {@code length} bytes of an object; fewer where it ends. */
+    ByteBuffer get(String key, long offset, int length, long patience) throws IOException {
+        return repeat(
+                () -> {
+                    ByteBuffer into = ByteBuffer.allocate(length);
+                    store.get(key, offset, into);
+                    return into.flip();
+                },
+                patience);
+    }
+
+    List<ObjectStore.Item> list(String prefix, String after, int most, long patience) throws IOException {
+        return repeat(() -> store.list(prefix, after, most), patience);
+    }
+
+    void delete(List<String> keys, long patience) throws IOException {
+        for (int i = 0; i < keys.size(); i += 1000) {
+            List<String> some = keys.subList(i, Math.min(keys.size(), i + 1000));
+            repeat(
+                    () -> {
+                        store.delete(some);
+                        return null;
+                    },
+                    patience);
+        }
+    }
+
+    private <T> T repeat(Call<T> call, long patience) throws IOException {
+        long start = scheduler.nanos();
+        long pause = FIRST_PAUSE;
+        while (true) {
+            try {
+                T result = call.run();
+                scheduler.lock();
+                if (told) LOG.log(System.Logger.Level.INFO, "volume " + volume + ": the object store answers again");
+                trouble = "";
+                told = false;
+                scheduler.unlock();
+                return result;
+            } catch (ObjectStore.Missing e) {
+                throw e;
+            } catch (IOException e) {
+                pause(e, start, pause, patience);
+                pause = Math.min(pause * 2, LONGEST_PAUSE);
+            }
+        }
+    }
+
+    private void pause(IOException failure, long start, long pause, long patience) throws BlockException {
+        scheduler.lock();
+        try {
+            long now = scheduler.nanos();
+            if (trouble.isEmpty()) troubleSince = now;
+            if (!told && now - troubleSince > QUIET) {
+                told = true;
+                LOG.log(
+                        System.Logger.Level.WARNING,
+                        "volume " + volume + ": the object store fails, will be asked again: " + failure);
+            }
+            trouble = String.valueOf(failure.getMessage());
+            if (ending)
+                throw new BlockException(
+                        Reason.SHUTTING_DOWN, "shutting down while the object store fails: " + trouble);
+            if (patience != EVER && now - start + pause > patience)
+                throw new BlockException(
+                        Reason.IO,
+                        "no good answer from the object store in " + patience / 1_000_000_000L + " s: " + trouble,
+                        failure);
+            long until = now + Math.floorMod(scheduler.random(), pause) + 1;
+            while (!ending && scheduler.nanos() < until) scheduler.await(until - scheduler.nanos());
+        } finally {
+            scheduler.unlock();
+        }
+    }
+
+    /** Lets everything that is being repeated fail; call with the lock. */
+    void end() {
+        ending = true;
+        scheduler.signal();
+    }
+
+    boolean ending() {
+        return ending;
+    }
+
+    /** What is wrong with the store; empty: nothing. Call with the lock. */
+    String trouble() {
+        return trouble.isEmpty()
+                ? ""
+                : trouble + " (for " + (scheduler.nanos() - troubleSince) / 1_000_000_000L + " s)";
+    }
+}

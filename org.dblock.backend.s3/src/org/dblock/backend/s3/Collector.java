@@ -1,0 +1,121 @@
+package org.dblock.backend.s3;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Gives back the space of objects of which little is live: copies what is live to a new object of the log. One thread.
+ */
+final class Collector {
+    private static final int VICTIMS = 32;
+
+    private final State state;
+    private final Log log;
+    private final ReadCache cache;
+    private final Scheduler scheduler;
+    private final Settings settings;
+    private long notBefore;
+
+    /** A stretch of live blocks of a victim. */
+    private record Live(long lba, int blocks, long slot, int at) {}
+
+    Collector(State state, Log log, ReadCache cache, Scheduler scheduler, Settings settings) {
+        this.state = state;
+        this.log = log;
+        this.cache = cache;
+        this.scheduler = scheduler;
+        this.settings = settings;
+        notBefore = scheduler.nanos();
+    }
+
+    /** Collects what fills one object, if it is worth it and the rate allows it. */
+    void step() throws IOException {
+        List<Long> victims = new ArrayList<>();
+        int blocks;
+        scheduler.lock();
+        try {
+            boolean worth = state.liveBlocks * 100 < state.storedBlocks * settings.collectBelow();
+            if (!worth || scheduler.nanos() < notBefore || !log.hasRoom()) return;
+            blocks = choose(victims);
+        } finally {
+            scheduler.unlock();
+        }
+        if (!victims.isEmpty()) copy(victims, blocks);
+    }
+
+    /**
+     * The objects that cost the least for what they give, old ones preferred, (1 - u) * age / (1 + u), and how much is
+     * live.
+     */
+    private int choose(List<Long> victims) {
+        record Candidate(long slot, int live, double benefit) {}
+        List<Candidate> candidates = new ArrayList<>();
+        for (Map.Entry<Long, State.Stored> entry : state.objects.entrySet()) {
+            State.Stored stored = entry.getValue();
+            if (stored.live == 0 || stored.live == stored.payloadBlocks) continue;
+            double used = (double) stored.live / stored.payloadBlocks;
+            double age = state.slot - entry.getKey() + 1.0;
+            candidates.add(new Candidate(entry.getKey(), stored.live, (1 - used) * age / (1 + used)));
+        }
+        candidates.sort((a, b) -> Double.compare(b.benefit, a.benefit));
+        int blocks = 0;
+        for (Candidate candidate : candidates) {
+            if (victims.size() == VICTIMS || !victims.isEmpty() && blocks + candidate.live > settings.objectBlocks())
+                break;
+            victims.add(candidate.slot);
+            blocks += candidate.live;
+        }
+        return blocks;
+    }
+
+    private void copy(List<Long> victims, int most) throws IOException {
+        List<Live> live = new ArrayList<>();
+        Header header = new Header();
+        header.type = Header.Type.COLLECTED;
+        ByteBuffer all = ByteBuffer.allocate(most * Header.BLOCK); // live blocks only become fewer
+        for (long slot : victims) {
+            scheduler.lock();
+            State.Stored stored = state.objects.get(slot);
+            scheduler.unlock();
+            if (stored == null) continue;
+            Header victim = cache.header(slot, stored);
+            List<Live> here = liveOf(slot, victim);
+            if (here.isEmpty()) continue;
+            ByteBuffer payload = cache.payload(slot, stored, victim.payloadCrc, 0, stored.payloadBlocks);
+            for (Live piece : here) all.put(payload.slice(piece.at * Header.BLOCK, piece.blocks * Header.BLOCK));
+            live.addAll(here);
+            long bytes = (long) stored.payloadBlocks * Header.BLOCK;
+            notBefore =
+                    Math.max(notBefore, scheduler.nanos()) + 1_000_000_000L * bytes / settings.collectBytesPerSecond();
+        }
+        if (live.isEmpty()) return;
+        header.room(live.size());
+        all.flip();
+        header.payloadCrc = new int[all.remaining() / Header.BLOCK];
+        int at = 0;
+        for (int i = 0; i < live.size(); i++) {
+            Live piece = live.get(i);
+            header.sourceSlot[i] = piece.slot;
+            header.sourceAt[i] = piece.at;
+            header.add(piece.lba, piece.blocks, at);
+            at += piece.blocks;
+        }
+        log.append(header, all);
+    }
+
+    /** What the map still has of a victim; its header says where to look. */
+    private List<Live> liveOf(long slot, Header victim) {
+        List<Live> live = new ArrayList<>();
+        scheduler.lock();
+        for (int i = 0; i < victim.extents; i++) {
+            state.map.visit(victim.lba[i], victim.blocks[i], (lba, blocks, object, at) -> {
+                if (object == slot) live.add(new Live(lba, blocks, object, at));
+            });
+        }
+        scheduler.unlock();
+        return live;
+    }
+}

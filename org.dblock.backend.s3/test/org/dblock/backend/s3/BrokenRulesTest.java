@@ -1,0 +1,124 @@
+package org.dblock.backend.s3;
+
+import static org.junit.jupiter.api.Assertions.fail;
+
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** The simulation notices each rule that is broken: it can fail. */
+class BrokenRulesTest {
+    private static final int SEEDS = Integer.getInteger("dblock.seeds", 3000);
+
+    /** A mistake that one could make. */
+    enum Mistake {
+        TAKEOVER_LEAVES_NO_VOID_SLOTS(new Rules() {
+            @Override
+            long resumeAt(long slot, int window) {
+                return slot + 1;
+            }
+        }),
+        ANY_REFUSED_PUT_IS_A_LOST_REPLY(new Rules() {
+            @Override
+            boolean isOwn(Header mine, Header found) {
+                return true;
+            }
+        }),
+        JOURNAL_IS_KNOWN_BY_THE_VOLUME_ALONE(new Rules() {
+            @Override
+            boolean isOurs(Journal journal, State state) {
+                return true;
+            }
+        }),
+        OBJECTS_ARE_APPLIED_WHEN_STORED(new Rules() {
+            @Override
+            boolean appliesEarly() {
+                return true;
+            }
+        }),
+        NO_EPOCH_IN_THE_JOURNAL_AND_NUMBERS_ARE_REUSED(new Rules() {
+            @Override
+            long recordEpoch(long epoch) {
+                return 0;
+            }
+
+            @Override
+            long lastRecord(long ofJournal, long ofLog) {
+                return ofJournal;
+            }
+        }),
+        IDLE_OWNERS_DO_NOT_LOOK(new Rules() {
+            @Override
+            boolean looksAhead() {
+                return false;
+            }
+        }),
+        NOBODY_LOOKS_FOR_A_NEW_ROOT_BEFORE_TAKING(new Rules() {
+            @Override
+            boolean unchangedBefore(String rootRead, String newestRoot) {
+                return true;
+            }
+        }),
+        NOBODY_LOOKS_FOR_A_NEW_ROOT_AFTER_TAKING(new Rules() {
+            @Override
+            boolean unchangedAfter(String rootRead, String newestRoot) {
+                return true;
+            }
+        }),
+        TAKEOVERS_ARE_DELETED(new Rules() {
+            @Override
+            boolean keepsTakeovers() {
+                return false;
+            }
+        }),
+        FLUSH_DOES_NOT_SYNC(new Rules() {
+            @Override
+            boolean syncs() {
+                return false;
+            }
+        }),
+        A_GAP_IS_ALWAYS_CORRUPTION(new Rules() {
+            @Override
+            boolean beyondWindow(long slot, long last, int window) {
+                return true;
+            }
+        }),
+        COPIES_WIN_OVER_NEWER_WRITES(new Rules() {
+            @Override
+            boolean stillThere(long object, int at, long sourceSlot, int sourceAt) {
+                return true;
+            }
+        }),
+        JOURNAL_IS_REUSED_BEFORE_ITS_HEADER_IS_SYNCED(new Rules() {
+            @Override
+            boolean headerBeforeReuse() {
+                return false;
+            }
+        }),
+        REMOTE_FLUSH_LOOKS_AT_THE_NEWEST_OBJECT(new Rules() {
+            @Override
+            long stored(long contiguous, long newestStored) {
+                return newestStored;
+            }
+        });
+
+        final Rules rules;
+
+        Mistake(Rules rules) {
+            this.rules = rules;
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void theSimulationGoesRed(Mistake mistake) {
+        for (long seed = 1; seed <= SEEDS; seed++) {
+            try {
+                new Simulation(seed, mistake.rules).run();
+            } catch (AssertionError e) {
+                System.out.println(mistake + ": seed " + seed + ": " + e.getMessage());
+                return;
+            }
+        }
+        fail(mistake + " went unnoticed in " + SEEDS + " seeds");
+    }
+}

@@ -1,0 +1,78 @@
+package org.dblock.backend.s3;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.ConcurrentSkipListMap;
+
+/** An object store in memory that fails at times, before or after it did what it was asked. */
+final class FaultyStore implements ObjectStore {
+    final ConcurrentSkipListMap<String, byte[]> objects = new ConcurrentSkipListMap<>();
+    volatile boolean down;
+    /** Whether put-if-absent overwrites. */
+    volatile boolean careless;
+
+    private final double trouble;
+    private final Random random = new Random(1);
+
+    FaultyStore(double trouble) {
+        this.trouble = trouble;
+    }
+
+    private boolean dice() {
+        synchronized (random) {
+            return random.nextDouble() < trouble;
+        }
+    }
+
+    private void maybeFail(String when, String key) throws IOException {
+        // the probe asks a store that works
+        if (down || dice() && !key.contains("probe/")) throw new IOException("503 " + when);
+    }
+
+    @Override
+    public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
+        maybeFail("before", key);
+        byte[] bytes = new byte[body.remaining()];
+        body.get(bytes);
+        boolean created = objects.putIfAbsent(key, bytes) == null;
+        if (careless) objects.put(key, bytes);
+        maybeFail("after", key);
+        return created || careless;
+    }
+
+    @Override
+    public void get(String key, long offset, ByteBuffer into) throws IOException {
+        maybeFail("before", key);
+        byte[] body = objects.get(key);
+        if (body == null) throw new Missing(key);
+        int from = (int) Math.min(offset, body.length);
+        into.put(body, from, Math.min(into.remaining(), body.length - from));
+        maybeFail("after", key); // as a body that is cut short does
+    }
+
+    @Override
+    public List<Item> list(String prefix, String after, int most) throws IOException {
+        maybeFail("before", prefix);
+        List<Item> items = new ArrayList<>();
+        String from = after.compareTo(prefix) < 0 ? prefix : after;
+        for (var entry : objects.tailMap(from, !from.equals(after)).entrySet()) {
+            if (!entry.getKey().startsWith(prefix) || items.size() == most) break;
+            items.add(new Item(entry.getKey(), entry.getValue().length));
+        }
+        return items;
+    }
+
+    @Override
+    public void delete(List<String> keys) throws IOException {
+        if (keys.isEmpty()) return;
+        maybeFail("before", keys.get(0));
+        keys.forEach(objects::remove);
+        maybeFail("after", keys.get(0));
+    }
+
+    @Override
+    public void close() {}
+}

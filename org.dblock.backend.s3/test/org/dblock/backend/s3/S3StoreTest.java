@@ -1,0 +1,205 @@
+package org.dblock.backend.s3;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.dblock.api.BlockException;
+import org.dblock.api.BlockVolume;
+import org.dblock.api.Reason;
+import org.dblock.api.VolumeSpec;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What somebody sees who opens, shares and loses volumes. */
+class S3StoreTest {
+    private static final int BLOCK = Header.BLOCK;
+
+    @TempDir
+    Path folder;
+
+    private final FaultyStore bucket = new FaultyStore(0);
+
+    private S3Store host(String name) {
+        return new S3Store(folder.resolve(name), options -> bucket);
+    }
+
+    private static VolumeSpec spec(String volume, long size) {
+        return VolumeSpec.of(volume, size)
+                .withOption("bucket", "b")
+                .withOption("journalSize", "2M")
+                .withOption("objectSize", "64K")
+                .withOption("timeoutSeconds", 2);
+    }
+
+    private static ByteBuffer data(int value, int blocks) {
+        ByteBuffer data = ByteBuffer.allocateDirect(blocks * BLOCK);
+        while (data.hasRemaining()) data.put((byte) value);
+        return data.flip();
+    }
+
+    private static int read(BlockVolume volume, long lba) throws IOException {
+        ByteBuffer data = ByteBuffer.allocateDirect(BLOCK);
+        volume.read(data, lba * BLOCK);
+        return data.get(17);
+    }
+
+    private static BlockException refusal(Reason reason, Callable<?> call) {
+        try {
+            call.call();
+        } catch (BlockException e) {
+            assertThat(e.reason()).as(e.getMessage()).isEqualTo(reason);
+            return e;
+        } catch (Exception e) {
+            throw new AssertionError(e);
+        }
+        throw new AssertionError("was not refused");
+    }
+
+    @Test
+    void whoeverHoldsAVolumeIsNamedAndCanBeDisplaced() throws Exception {
+        BlockVolume first = host("one").open(spec("v", 1 << 20));
+        first.write(data(1, 1), 0, false);
+        S3Store other = host("two");
+        assertThat(refusal(Reason.IN_USE, () -> other.open(spec("v", 0))))
+                .hasMessageContaining("takeover=true")
+                .hasMessageContaining("process " + ProcessHandle.current().pid());
+        try (BlockVolume second = other.open(spec("v", 0).withOption("takeover", true))) {
+            second.write(data(2, 1), 0, true);
+            BlockException fenced = refusal(Reason.FENCED, () -> {
+                while (true) {
+                    first.write(data(3, 1), 0, false);
+                    first.flush();
+                    Thread.sleep(10);
+                }
+            });
+            assertThat(fenced).hasMessageContaining("taken over by");
+            assertThat(first.details().get("store")).contains("taken over by");
+            refusal(Reason.FENCED, () -> {
+                first.flush();
+                return null;
+            });
+            first.close();
+            assertThat(read(second, 0)).isEqualTo(2);
+        }
+        assertThat(host("three").open(spec("v", 0)).details()).containsKey("journal");
+    }
+
+    @Test
+    void aStoreThatOverwritesIsRefused() {
+        bucket.careless = true;
+        assertThat(refusal(Reason.UNSUPPORTED, () -> host("one").open(spec("v", 1 << 20))))
+                .hasMessageContaining("can't keep two gateways apart");
+    }
+
+    @Test
+    void anOutageStopsNoWriteAndLosesNone() throws Exception {
+        BlockVolume volume = host("one").open(spec("v", 16 << 20));
+        bucket.down = true;
+        for (int i = 0; i < 100; i++) volume.write(data(i, 1), (long) i * BLOCK, i % 10 == 0);
+        assertThat(read(volume, 99)).isEqualTo(99);
+        volume.closeSoon();
+        volume.flush();
+        long start = System.nanoTime();
+        volume.close();
+        assertThat(System.nanoTime() - start).as("closing in an outage").isLessThan(60_000_000_000L);
+        bucket.down = false;
+        try (BlockVolume again = host("one").open(spec("v", 0))) {
+            for (int i = 0; i < 100; i++) assertThat(read(again, i)).isEqualTo(i);
+        }
+        try (BlockVolume elsewhere = host("two").open(spec("v", 0))) {
+            for (int i = 0; i < 100; i++) assertThat(read(elsewhere, i)).isEqualTo(i);
+        }
+    }
+
+    @Test
+    void aFullJournalHoldsWritersBackUntilTheProcessEnds() throws Exception {
+        BlockVolume volume = host("one").open(spec("v", 16 << 20));
+        bucket.down = true;
+        Thread ender = new Thread(() -> {
+            while (!volume.details().get("journal").matches(".*\\(9\\d %\\)")) Thread.onSpinWait();
+            volume.closeSoon();
+        });
+        ender.start();
+        assertThat(refusal(Reason.SHUTTING_DOWN, () -> {
+                    for (int i = 0; ; i = (i + 1) % 1000) volume.write(data(1, 4), (long) i * 4 * BLOCK, false);
+                }))
+                .hasMessageContaining("waits for its object store");
+        ender.join();
+        volume.close();
+    }
+
+    @Test
+    void readsFailOnlyAfterTheirTimeout() throws Exception {
+        BlockVolume volume = host("one").open(spec("v", 16 << 20));
+        volume.write(data(5, 1), 0, false);
+        volume.close();
+        try (BlockVolume again = host("two").open(spec("v", 0))) {
+            bucket.down = true;
+            long start = System.nanoTime();
+            assertThat(refusal(Reason.IO, () -> read(again, 0))).hasMessageContaining("503");
+            assertThat(System.nanoTime() - start).isGreaterThan(500_000_000L);
+            bucket.down = false;
+            assertThat(read(again, 0)).isEqualTo(5);
+        }
+    }
+
+    @Test
+    void damageIsRefusedLoudly() throws Exception {
+        BlockVolume volume = host("one").open(spec("v", 16 << 20));
+        volume.write(data(5, 1), 0, false);
+        volume.close();
+        String key = bucket.objects.keySet().stream()
+                .filter(k -> k.contains("/log/") && bucket.objects.get(k).length > BLOCK)
+                .findFirst()
+                .orElseThrow();
+        bucket.objects.get(key)[BLOCK + 9] ^= 1;
+        try (BlockVolume again = host("two").open(spec("v", 0))) {
+            assertThat(refusal(Reason.IO, () -> read(again, 0))).hasMessageContaining("damaged in block 0");
+        }
+        bucket.objects.get(key)[60 * 8] ^= 1;
+        assertThat(refusal(Reason.IO, () -> host("three").open(spec("v", 0)))).hasMessageContaining("damaged");
+    }
+
+    @Test
+    void deletingLeavesNothing() throws Exception {
+        S3Store store = host("one");
+        BlockVolume volume = store.open(spec("v/1 ü", 16 << 20));
+        volume.write(data(5, 1), 0, false);
+        volume.close();
+        assertThat(store.list(spec("", 0))).extracting("name").containsExactly("v/1 ü");
+        store.delete(spec("v/1 ü", 0));
+        assertThat(bucket.objects).isEmpty();
+    }
+
+    @Test
+    void discardingAnEmptyVolumeCostsNothing() throws Exception {
+        try (BlockVolume volume = host("one").open(spec("v", 1L << 46))) {
+            volume.discard(0, 1L << 46);
+            volume.writeZeroes(0, 1L << 46, true, true);
+            assertThat(volume.details().get("not yet in bucket")).isEqualTo("0");
+            volume.write(data(5, 1), (1L << 46) - BLOCK, false);
+            volume.discard(0, 1L << 46);
+            assertThat(read(volume, (1L << 34) - 1)).isZero();
+        }
+    }
+
+    @Test
+    void whatDoesNotFitIsRefusedWithWhatWould() {
+        S3Store store = host("one");
+        assertThat(refusal(Reason.INVALID, () -> store.open(VolumeSpec.of("v", 1 << 20))))
+                .hasMessageContaining("bucket");
+        assertThat(refusal(Reason.INVALID, () -> store.open(spec("v", 1 << 20).withBlockSize(512))))
+                .hasMessageContaining("4096");
+        assertThat(refusal(Reason.INVALID, () -> store.open(spec("v", (1L << 46) + BLOCK))))
+                .hasMessageContaining("64T");
+        assertThat(refusal(Reason.INVALID, () -> store.open(spec("v", 0)))).hasMessageContaining("size");
+        assertThat(refusal(Reason.INVALID, () -> store.open(spec("v", 1 << 20).withOption("flush", "never"))))
+                .hasMessageContaining("remote-durable");
+        assertThatThrownBy(() -> store.open(spec("v", 1 << 20).withOption("prefix", "x")))
+                .hasMessageContaining("slash");
+    }
+}

@@ -1,0 +1,341 @@
+package org.dblock.backend.s3;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.UUID;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+import org.dblock.api.BlockException;
+import org.dblock.api.Reason;
+
+/**
+ * One run of gateways on several hosts that fight for one volume, crash, pause, and lose their disks. From the command
+ * line: {@code Simulation FIRST_SEED COUNT}.
+ */
+final class Simulation {
+    private static final int BLOCKS = 24;
+    private static final int BLOCK = Header.BLOCK;
+    private static final int WINDOW = 2;
+    private static final Logger LOG = Logger.getLogger("org.dblock.backend.s3");
+
+    static {
+        LOG.setLevel(Level.OFF); // gateways are taken over all the time here
+    }
+
+    private final World world;
+    private final SimStore store;
+    private final History history = new History(BLOCKS);
+    private final List<History.Host> hosts = new ArrayList<>();
+    private final List<Gateway> gateways = new ArrayList<>();
+    private final Rules rules;
+    private final Format format = new Format(new UUID(1, 2), (long) BLOCKS * BLOCK, WINDOW);
+    private final Keys keys = new Keys("p/", format.volume());
+    private final boolean remoteDurable;
+    private long ids;
+    private boolean calm;
+    private int finished;
+    private IOException refusal;
+
+    private final class Gateway {
+        final History.Host host;
+        final World.Process process = world.new Process();
+        boolean over;
+        S3Volume volume;
+
+        Gateway(History.Host host) {
+            this.host = host;
+        }
+    }
+
+    Simulation(long seed, Rules rules) {
+        world = new World(seed);
+        this.rules = rules;
+        store = new SimStore(world);
+        store.trouble = world.random.nextInt(3) * 0.04;
+        remoteDurable = world.random.nextBoolean();
+        for (int i = 0; i < 3; i++) hosts.add(new History.Host("host" + i, new SimDisk(world)));
+        store.stored = header -> {
+            if (header.type == Header.Type.TAKEOVER) history.taken(header);
+        };
+        store.objects.put(keys.format(), format.text().getBytes());
+    }
+
+    public static void main(String[] arguments) {
+        long first = Long.parseLong(arguments[0]);
+        long count = Long.parseLong(arguments[1]);
+        int failed = 0;
+        for (long seed = first; seed < first + count; seed++) {
+            try {
+                new Simulation(seed, new Rules()).run();
+            } catch (AssertionError e) {
+                System.out.println("seed " + seed + ": " + e);
+                failed++;
+            }
+            if ((seed - first + 1) % 1000 == 0) System.out.println(seed - first + 1 + " seeds, " + failed + " failed");
+        }
+        System.out.println("simulation: " + (count - failed) + " passed, " + failed + " failed");
+        System.exit(failed == 0 ? 0 : 1);
+    }
+
+    /** Runs it; returns how many operations were acknowledged. */
+    int run() {
+        try {
+            long end = World.SECOND * (10 + world.random.nextInt(50));
+            act(end);
+            world.run(end);
+            if (world.failure == null) finish();
+            if (world.failure != null) throw new AssertionError(world.failure.toString(), world.failure);
+            return history.operations;
+        } finally {
+            world.end();
+        }
+    }
+
+    /** Something happens, and again after a while. */
+    private void act(long end) {
+        long next = World.MS * (1 + world.random.nextInt(world.chance(0.3) ? 300 : 8_000));
+        if (world.now + next > end) return;
+        world.at(next, null, () -> {
+            event();
+            act(end);
+        });
+    }
+
+    private void event() {
+        gateways.removeIf(gateway -> gateway.over || gateway.process.dead);
+        int dice = world.random.nextInt(100);
+        Gateway any = gateways.isEmpty() ? null : gateways.get(world.random.nextInt(gateways.size()));
+        if (dice < 40 || any == null) {
+            Gateway gateway = start(hosts.get(world.random.nextInt(hosts.size())), world.chance(0.7));
+            // a taker that stands still between two steps while the owner goes on
+            if (world.chance(0.3))
+                world.at(
+                        World.MS * (1 + world.random.nextInt(600)),
+                        null,
+                        () -> gateway.process.pause(World.SECOND * (1 + world.random.nextInt(40))));
+        } else if (dice < 55) {
+            any.process.kill();
+            if (world.chance(0.5)) start(any.host, world.chance(0.2));
+        } else if (dice < 65) {
+            crash(any.host);
+        } else if (dice < 68) {
+            crash(any.host);
+            any.host.disk.wipe();
+            any.host.wipes++;
+        } else if (dice < 92) {
+            any.process.pause(World.MS * (1 + world.random.nextInt(world.chance(0.5) ? 2_000 : 40_000)));
+        } else {
+            store.down = true;
+            world.at(World.SECOND * (1 + world.random.nextInt(30)), null, () -> store.down = false);
+        }
+    }
+
+    private void crash(History.Host host) {
+        for (Gateway gateway : gateways) if (gateway.host == host) gateway.process.kill();
+        host.disk.crash();
+        host.crashes++;
+    }
+
+    private Gateway start(History.Host host, boolean takeover) {
+        Gateway gateway = new Gateway(host);
+        gateways.add(gateway);
+        gateway.process.start(() -> {
+            try {
+                serve(gateway, takeover);
+            } finally {
+                gateway.over = true;
+                world.at(0, null, gateway.process::kill);
+            }
+        });
+        return gateway;
+    }
+
+    /** At the end all live gateways find out who is the owner; then the volume is opened once more on a new host. */
+    private void finish() {
+        store.down = false;
+        store.trouble = 0;
+        calm = true;
+        // longer than the longest pause, and long enough to look for a takeover
+        world.run(world.now + 120 * World.SECOND);
+        if (world.failure != null) return;
+        long owners = gateways.stream()
+                .filter(g -> !g.over && !g.process.dead && g.volume != null)
+                .filter(g -> g.volume.details().get("store").equals("ok"))
+                .count();
+        if (owners > 1) throw new AssertionError(owners + " gateways believe that they own the volume");
+        for (Gateway gateway : gateways) gateway.process.kill();
+        int before = finished;
+        for (int i = 0; i < 5 && world.failure == null && finished == before; i++) {
+            // again where a takeover that was late got in between
+            start(hosts.get(world.random.nextInt(hosts.size())), true);
+            world.run(world.now + 600 * World.SECOND);
+        }
+        if (world.failure == null && finished == before)
+            throw new AssertionError("the volume can't be opened at the end: " + refusal);
+    }
+
+    private static final Settings SETTINGS = new Settings(
+            "",
+            4,
+            WINDOW,
+            2 * World.SECOND,
+            3,
+            5 * World.SECOND,
+            World.SECOND,
+            10 * World.SECOND,
+            60 * World.SECOND,
+            20 * World.SECOND,
+            Journal.RING + 160 * 1024,
+            64 << 10,
+            false,
+            75,
+            1 << 20);
+
+    private static Settings settings(String host, boolean remoteDurable) {
+        Settings s = SETTINGS;
+        return new Settings(
+                host,
+                s.objectBlocks(),
+                s.window(),
+                s.sealNanos(),
+                s.checkpointObjects(),
+                s.idleNanos(),
+                s.tickNanos(),
+                s.lookNanos(),
+                s.patienceNanos(),
+                s.closeNanos(),
+                s.journalBytes(),
+                s.cacheBytes(),
+                remoteDurable,
+                s.collectBelow(),
+                s.collectBytesPerSecond());
+    }
+
+    private S3Volume open(Gateway gateway, boolean takeover, History.Session[] session) throws IOException {
+        Disk disk = gateway.host.disk.open();
+        try {
+            Scheduler scheduler = world.scheduler();
+            Bucket bucket = new Bucket(store.client(), scheduler, "sim");
+            Settings settings = settings(gateway.host.name, remoteDurable);
+            Opening opening = new Opening("sim", format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
+            opening.run();
+            session[0] = history.opened(gateway.host, opening.state().epoch);
+            return new S3Volume(
+                    "sim", opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, () -> {});
+        } catch (IOException e) {
+            disk.close();
+            throw e;
+        }
+    }
+
+    private void serve(Gateway gateway, boolean takeover) {
+        History.Session[] opened = new History.Session[1];
+        try {
+            gateway.volume = open(gateway, takeover, opened);
+        } catch (Corruption e) {
+            throw new AssertionError("refused as corrupt: " + e.getMessage(), e);
+        } catch (IOException e) {
+            refusal = e; // held by another, or the store doesn't answer
+            return;
+        }
+        History.Session session = opened[0];
+        try {
+            long[] found = readAll(gateway.volume);
+            history.found(session, found, takeover);
+            finished++;
+            while (!calm || world.chance(0.95)) {
+                operate(gateway.volume, session);
+                // an owner that does nothing must find out too
+                if (calm && world.chance(0.5)) world.sleep(1000 * World.SECOND);
+            }
+            if (world.chance(0.5)) gateway.volume.close();
+            else gateway.volume.handOver();
+        } catch (BlockException e) {
+            if (e instanceof Corruption || e.reason() != Reason.FENCED && e.reason() != Reason.IO)
+                throw new AssertionError(session + ": " + e, e);
+            session.fenced = e.reason() == Reason.FENCED;
+            if (session.fenced && session.base != null) afterFence(gateway.volume, session);
+        } catch (IOException e) {
+            throw new AssertionError(session + ": " + e, e);
+        }
+    }
+
+    /** Whatever else is asked of a fenced gateway fails too. */
+    private void afterFence(S3Volume volume, History.Session session) {
+        for (int i = 0; i < 3; i++) {
+            try {
+                operate(volume, session);
+                if (i > 0) continue;
+            } catch (IOException e) {
+                continue;
+            }
+        }
+        try {
+            volume.close();
+        } catch (IOException e) {
+            throw new AssertionError("a fenced volume can't be closed", e);
+        }
+    }
+
+    private void operate(S3Volume volume, History.Session session) throws IOException {
+        int lba = world.random.nextInt(BLOCKS);
+        int count = 1 + world.random.nextInt(Math.min(3, BLOCKS - lba));
+        int dice = world.random.nextInt(100);
+        if (dice < 60) {
+            long id = ++ids;
+            boolean fua = world.chance(0.05);
+            int operation = session.begin(lba, count, id);
+            volume.write(content(id, count), (long) lba * BLOCK, fua);
+            session.done(operation);
+            if (fua) flushed(session, operation);
+        } else if (dice < 65) {
+            int operation = session.begin(lba, count, 0);
+            volume.discard((long) lba * BLOCK, (long) count * BLOCK);
+            session.done(operation);
+        } else if (dice < 75) {
+            int operation = session.count();
+            volume.flush();
+            flushed(session, operation);
+        } else if (dice < 90) {
+            long[] expected = session.now();
+            long[] read = read(volume, lba, count);
+            if (!Arrays.equals(read, Arrays.copyOfRange(expected, lba, lba + count)))
+                throw new AssertionError(session + " read " + Arrays.toString(read) + " at " + lba + " instead of "
+                        + Arrays.toString(Arrays.copyOfRange(expected, lba, lba + count)));
+        } else {
+            world.sleep(World.MS * (1 + world.random.nextInt(world.chance(0.1) ? 30_000 : 1000)));
+        }
+        world.sleep(World.MS * (1 + world.random.nextInt(200)));
+    }
+
+    private void flushed(History.Session session, int operation) {
+        if (remoteDurable) session.remote(operation);
+        else session.synced(operation);
+    }
+
+    private static ByteBuffer content(long id, int count) {
+        ByteBuffer data = ByteBuffer.allocate(count * BLOCK);
+        while (data.hasRemaining()) data.putLong(id);
+        return data.flip();
+    }
+
+    private static long[] readAll(S3Volume volume) throws IOException {
+        return read(volume, 0, BLOCKS);
+    }
+
+    private static long[] read(S3Volume volume, int lba, int count) throws IOException {
+        ByteBuffer data = ByteBuffer.allocate(count * BLOCK);
+        volume.read(data, (long) lba * BLOCK);
+        data.flip();
+        long[] ids = new long[count];
+        for (int i = 0; i < count; i++) {
+            ids[i] = data.getLong(i * BLOCK);
+            for (int at = 0; at < BLOCK; at += 8)
+                if (data.getLong(i * BLOCK + at) != ids[i]) throw new AssertionError("block " + (lba + i) + " is torn");
+        }
+        return ids;
+    }
+}
