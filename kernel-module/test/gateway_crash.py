@@ -32,7 +32,7 @@ def stopped(name):
     """Stops the gateway, and writes to a device meanwhile: a list that gets the result."""
     result = []
     gateway.kill(signal.SIGSTOP)
-    thread = threading.Thread(target=lambda: result.append(direct_io(f"/dev/{name}", True)))
+    thread = threading.Thread(target=lambda: result.append(direct_io(f"/dev/{name}", True)), daemon=True)
     thread.start()
     return result
 

@@ -72,10 +72,8 @@ def attribute_of(name):
 
 
 def update_core():
-    """As the shell of the framework does it."""
-    bundles = gateway.line("felix:lb -s org.dblock.core")
-    number = next(line for line in bundles.splitlines() if "org.dblock.core" in line).split("|")[0].strip()
-    gateway.line(f"felix:update {number}")
+    """The command is meant for backends, but replaces any bundle of the distribution."""
+    gateway.try_command("update-backend", jar("org.dblock.core"))
     until("core is back", lambda: gateway.try_command("info", "memory")[0] == 0)
 
 

@@ -121,7 +121,14 @@ final class KernelExport implements Export, Client {
             libc.close(fd); // the slots' memory is lost, which is small compared with what may still use it
             return false;
         }
-        Connection connection = device.connect(this);
+        Connection connection;
+        try {
+            connection = device.connect(this);
+        } catch (BlockException e) {
+            libc.leave(fd);
+            host.keep(device.id(), device.spec().backend(), kept); // for the next attempt
+            throw e;
+        }
         List<byte[]> requests = (List<byte[]>) kept.get(Channel.UNANSWERED_REQUESTS);
         KernelDevice served = status.device();
         serving(new Channel(libc, fd, base, served, connection, this::ended, requests), served, geometry);
