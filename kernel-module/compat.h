@@ -158,8 +158,14 @@ static inline void dblock_allow_scan(struct gendisk *disk)
 	disk->flags &= ~DBLOCK_NO_PARTITIONS;
 #endif
 	set_bit(GD_NEED_PART_SCAN, &disk->state);
-	kobject_uevent(&disk_to_dev(disk)->kobj, KOBJ_CHANGE);
 }
+
+/*
+ * Before 5.15, a disk can be opened while add_disk() is under way, and
+ * add_disk() then freezes the queue, which waits for the opener's requests. So
+ * openers are refused until it is over, and udev is told to look again.
+ */
+#define DBLOCK_OPENS_EARLY	(LINUX_VERSION_CODE < KERNEL_VERSION(5, 15, 0))
 
 static inline int dblock_add_disk(struct gendisk *disk,
 				  const struct attribute_group **groups)

@@ -61,7 +61,7 @@ int dblock_open(struct gendisk *disk, bool write)
 	dev = disk->private_data;
 	if (dev) {
 		spin_lock(&dev->lock);
-		if (dev->dying) {
+		if (dev->dying || (DBLOCK_OPENS_EARLY && dev->starting)) {
 			ret = -ENXIO;
 		} else if (write && (dev->params.flags & DBLOCK_F_READ_ONLY)) {
 			ret = -EROFS;
@@ -472,6 +472,9 @@ int dblock_start(struct dblock_dev *dev)
 		dev->devt = disk_devt(dev->disk);
 	dblock_idle(dev);
 	spin_unlock(&dev->lock);
+	if (dev->added && (DBLOCK_OPENS_EARLY ||
+			   (dev->params.flags & DBLOCK_F_PARTITIONS)))
+		kobject_uevent(&disk_to_dev(dev->disk)->kobj, KOBJ_CHANGE);
 unlock:
 	mutex_unlock(&dev->mutex);
 	return ret;

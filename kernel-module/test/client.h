@@ -242,7 +242,13 @@ static inline void *io_run(void *arg)
 	uint64_t range[2] = { io->offset, io->length };
 	int fd = open(DISK_PATH, flags);
 	long n = -1;
+	int tries;
 
+	/* Before 5.15, a disk that is just being started can't be opened yet. */
+	for (tries = 0; fd < 0 && errno == ENXIO && tries < 500; tries++) {
+		pause_ms(10);
+		fd = open(DISK_PATH, flags);
+	}
 	if (fd < 0) {
 		io->error = errno;
 		io->finished = true;
