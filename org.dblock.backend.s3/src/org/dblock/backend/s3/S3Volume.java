@@ -23,6 +23,7 @@ final class S3Volume implements BlockVolume {
     private static final long LONG = 3_600_000_000_000L;
     private static final long SOON = 2_000_000_000L;
     private static final int LOOKUPS = 5;
+    private static final int OVERTAKEN = 1000;
     /** The most blocks in one record of zeroes. */
     private static final long MOST_ZEROES = 1L << 30;
 
@@ -281,6 +282,9 @@ final class S3Volume implements BlockVolume {
         for (int n = 1; ; n++) {
             try {
                 if (readOnce(into, start, lba, blocks)) break;
+                // the journal's space was given back while it was read: the log has it by now
+                if (n >= OVERTAKEN)
+                    throw new Corruption("volume '" + name + "' looks for block " + lba + " where it is not");
             } catch (ObjectStore.Missing e) {
                 // collected meanwhile: the map points elsewhere by now, unless the object is lost, or a new owner
                 // deleted it

@@ -44,13 +44,24 @@ final class SimStore {
         return true;
     }
 
-    /** The way of one process to the store. */
-    ObjectStore client() {
+    /**
+     * The way of one process to the store.
+     *
+     * @param stall how long the process stands still before it puts its first object of a log; 0: not at all
+     */
+    ObjectStore client(long stall) {
         return new ObjectStore() {
+            private long left = stall;
+
             @Override
             public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
                 byte[] bytes = new byte[body.remaining()];
                 body.duplicate().get(bytes);
+                if (left > 0 && key.contains("/log/")) {
+                    long time = left;
+                    left = 0;
+                    world.sleep(time);
+                }
                 if (world.chance(trouble)) late(() -> put(key, bytes)); // a duplicate
                 return call(() -> put(key, bytes));
             }

@@ -218,7 +218,9 @@ final class Simulation {
         Disk disk = gateway.host.disk.open();
         try {
             Scheduler scheduler = world.scheduler();
-            Bucket bucket = new Bucket(store.client(), scheduler, "sim");
+            // a taker that has read everything, and takes over much later
+            long stall = !calm && world.chance(0.15) ? World.SECOND * (1 + world.random.nextInt(40)) : 0;
+            Bucket bucket = new Bucket(store.client(stall), scheduler, "sim");
             Settings settings = settings(gateway.host.name, remoteDurable);
             Opening opening = new Opening("sim", format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
             opening.run();
