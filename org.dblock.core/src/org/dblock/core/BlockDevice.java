@@ -300,6 +300,11 @@ final class BlockDevice implements Device {
         outdated = pid;
     }
 
+    /** The PID of the configuration that waits to be applied; null: none does. */
+    String outdated() {
+        return outdated;
+    }
+
     // ---- clients
 
     @Override

@@ -72,6 +72,8 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     private static final String FILE = "felix.fileinstall.filename";
     /** How long all devices together may take to end. */
     private static final long STOP_NANOS = TimeUnit.SECONDS.toNanos(10);
+    /** How often it is looked whether what is waited for has come. */
+    private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(1);
 
     /** Where the configuration of a device is. */
     private record Origin(String pid, String file) {}
@@ -370,6 +372,10 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     private void make(DeviceSpec spec, UUID id, Origin origin) {
         BlockDevice device = new BlockDevice(this, spec, id);
         devices.put(spec.name(), device);
+        if (stopped) { // after the end of all devices, perhaps: nobody would close its volume
+            forget(device);
+            return;
+        }
         origins.put(device, origin);
         changed(device, Device.State.STARTING);
         device.control.submit(device.control::reconcile);
@@ -436,7 +442,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
 
     /**
      * Removes a device that is not what is configured, or not configured at all, and makes what is configured instead.
-     * While it is in use it goes on as it is; its last client's leaving calls this again.
+     * While it is in use it goes on as it is; its last client's leaving calls this again, or {@link #whenUnused}.
      */
     void replace(BlockDevice device, String pid) {
         removal(device, false)
@@ -451,11 +457,16 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                                         + " is gone or changed, which takes effect when its last client leaves: "
                                         + failure.getMessage());
                         device.outdated(pid);
-                        boolean leftMeanwhile = BlockException.reasonOf(failure) == Reason.IN_USE
-                                && device.clients().isEmpty();
-                        if (leftMeanwhile) replace(device, pid);
+                        if (BlockException.reasonOf(failure) == Reason.IN_USE) whenUnused(device, pid);
                     }
                 }));
+    }
+
+    /** Replaces a device when nobody uses it: a client need not leave for that, a kernel device stays when closed. */
+    private void whenUnused(BlockDevice device, String pid) {
+        if (!pid.equals(device.outdated())) return;
+        if (device.clients().isEmpty()) replace(device, pid);
+        else clock.schedule(() -> later(() -> whenUnused(device, pid)), LOOK_NANOS, TimeUnit.NANOSECONDS);
     }
 
     private static CompletableFuture<Void> removal(BlockDevice device, boolean force) {
@@ -577,7 +588,11 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     @Override
     public void remove(String name, boolean force) throws BlockException {
         BlockDevice device = owned(name);
-        VolumeControl.await(removal(device, force));
+        CompletableFuture<Void> removed = removal(device, force);
+        // what hangs before it is not waited for either: a change, or the removal without force
+        while (force && !VolumeControl.await(removed, LOOK_NANOS) && !Thread.currentThread().isInterrupted())
+            device.control.giveUp(null);
+        VolumeControl.await(removed);
         Origin origin = origins.get(device);
         forget(device);
         if (origin == null) return;

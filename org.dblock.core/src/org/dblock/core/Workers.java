@@ -3,6 +3,7 @@ package org.dblock.core;
 import java.lang.System.Logger.Level;
 import java.util.ArrayDeque;
 import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
@@ -11,9 +12,9 @@ import java.util.concurrent.locks.LockSupport;
  * idle.
  *
  * <p>No queue: a task goes to the thread that became idle last, or to a new one; while all are busy, {@link #execute}
- * waits. Handing a task over allocates nothing.
+ * waits. Handing a task over allocates nothing. Where the system gives no more threads, the task is rejected.
  */
-final class Workers implements Executor {
+class Workers implements Executor {
     private static final System.Logger LOG = System.getLogger(Workers.class.getPackageName());
     private static final long IDLE_NANOS = TimeUnit.SECONDS.toNanos(5);
 
@@ -50,12 +51,22 @@ final class Workers implements Executor {
                 threads++;
                 worker = new Worker(generation);
                 worker.task = task;
-                worker.start();
+                try {
+                    start(worker);
+                } catch (OutOfMemoryError e) {
+                    threads--;
+                    throw new RejectedExecutionException("device " + device + ": the system gives no more threads", e);
+                }
                 return;
             }
         }
         worker.task = task;
         LockSupport.unpark(worker);
+    }
+
+    /** What a test lets fail. */
+    void start(Thread worker) {
+        worker.start();
     }
 
     /** Changes how many threads there may be. */

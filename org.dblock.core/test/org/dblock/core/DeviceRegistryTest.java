@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicReference;
 import org.dblock.api.BlockException;
 import org.dblock.api.Reason;
 import org.dblock.api.device.Connection;
@@ -215,6 +216,70 @@ class DeviceRegistryTest {
         connect(device).write(block(1), 0, false);
         registry.remove("disk", true);
         assertThat(registry.list()).isEmpty();
+    }
+
+    @Test
+    void forceDoesNotWaitForARemovalWhoseFlushHangs() throws Exception {
+        gateway.create("disk");
+        store.hangFlush = new CountDownLatch(1);
+        AtomicReference<BlockException> refused = new AtomicReference<>();
+        Thread patient = new Thread(() -> {
+            try {
+                registry.remove("disk", false);
+            } catch (BlockException e) {
+                refused.set(e);
+                store.hangFlush.countDown(); // lest the removal by force takes its half a minute
+            }
+        });
+        patient.start();
+        while (patient.getState() != Thread.State.TIMED_WAITING) Thread.onSpinWait();
+        Thread forceful = new Thread(() -> {
+            try {
+                registry.remove("disk", true);
+            } catch (BlockException e) {
+                throw new AssertionError(e);
+            }
+        });
+        forceful.start();
+        try {
+            eventually("removed", () -> registry.list().isEmpty());
+        } finally {
+            store.hangFlush.countDown();
+        }
+        patient.join();
+        forceful.join();
+        assertThat(refused.get()).hasMessageContaining("can't be flushed");
+    }
+
+    @Test
+    void aDeviceThatIsConfiguredWhileTheGatewayStopsIsNotOpened() throws Exception {
+        AtomicReference<Thread> reconciler = new AtomicReference<>();
+        Dictionary<String, Object> table = spec("late").configuration();
+        table.put("name", new Object() {
+            @Override
+            public String toString() { // called after it was looked whether the gateway stops
+                if (reconciler.compareAndSet(null, Thread.currentThread())) registry.deactivate();
+                return "late";
+            }
+        });
+        gateway.configure("one", table);
+        eventually("being configured", () -> reconciler.get() != null);
+        reconciler.get().join();
+        assertThat(registry.find("late")).isEmpty();
+    }
+
+    @Test
+    void aDeletedConfigurationTakesEffectWhenAClientThatStaysNoLongerUsesTheDevice() throws Exception {
+        gateway.configure("one", spec("disk").configuration());
+        awaitOnline("disk");
+        AtomicReference<String> user = new AtomicReference<>("kernel device, open 1 time");
+        gateway.device("disk").connect(user::get);
+        gateway.unconfigure("one");
+        eventually(
+                "told", () -> ((BlockDevice) gateway.device("disk")).outdated() != null);
+        assertThat(gateway.device("disk").state()).isEqualTo(State.ONLINE);
+        user.set("");
+        eventually("removed", () -> registry.list().isEmpty());
     }
 
     @Test

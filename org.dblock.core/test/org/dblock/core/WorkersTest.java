@@ -1,11 +1,14 @@
 package org.dblock.core;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.dblock.core.Gateway.eventually;
 
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
@@ -86,5 +89,23 @@ class WorkersTest {
             });
         eventually("all done", () -> done.get() == 10);
         assertThat(workers.threads()).isBetween(1, 3);
+    }
+
+    @Test
+    void aTaskThatFindsNoThreadIsRejectedAndCostsNoPlace() {
+        AtomicBoolean exhausted = new AtomicBoolean(true);
+        Workers poor = new Workers("test", 1) {
+            @Override
+            void start(Thread worker) {
+                if (exhausted.get()) throw new OutOfMemoryError("unable to create native thread");
+                super.start(worker);
+            }
+        };
+        for (int i = 0; i < 3; i++)
+            assertThatThrownBy(() -> poor.execute(() -> {})).isInstanceOf(RejectedExecutionException.class);
+        exhausted.set(false);
+        AtomicInteger done = new AtomicInteger();
+        poor.execute(done::incrementAndGet);
+        eventually("done", () -> done.get() == 1);
     }
 }

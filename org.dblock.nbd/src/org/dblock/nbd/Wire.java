@@ -78,10 +78,10 @@ final class Wire {
         this.stallNanos = stallNanos;
         owner = Thread.currentThread();
         channel.configureBlocking(false);
-        readSelector = Selector.open();
-        readKey = channel.register(readSelector, SelectionKey.OP_READ);
         inBuffer = pool.take(Transmission.PIECE);
         outBuffer = pool.take(Transmission.PIECE);
+        readSelector = Selector.open(); // after what may find no memory: nobody would close it
+        readKey = channel.register(readSelector, SelectionKey.OP_READ);
         in = inBuffer.bytes.limit(0);
         out = outBuffer.bytes;
         outView = outBuffer.view;
