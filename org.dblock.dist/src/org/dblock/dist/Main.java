@@ -56,8 +56,12 @@ public final class Main {
                 System.exit(1);
             }
             framework = start(home);
-        } catch (IOException e) {
-            System.err.println("dblock: can't run in " + home + ": " + e);
+        } catch (Exception e) { // of the framework too: half a gateway would run on, and nobody would restart it
+            StringBuilder why = new StringBuilder("dblock: can't run in " + home);
+            for (Throwable each = e; each != null; each = each.getCause())
+                why.append(": ").append(each);
+            System.err.println(why);
+            failed = true;
             System.exit(1);
             return;
         }

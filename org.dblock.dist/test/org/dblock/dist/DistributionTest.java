@@ -172,6 +172,17 @@ class DistributionTest {
         connect("demo").close();
     }
 
+    @Test
+    void aGatewayThatCannotStartSaysWhyAndFails() throws Exception {
+        Files.createDirectories(home.resolve("cache"));
+        Files.createFile(home.resolve("cache/framework")); // a folder, elsewhere
+        start();
+
+        assertThat(gateway.waitFor(SECONDS, TimeUnit.SECONDS)).as("ends").isTrue();
+        assertThat(gateway.exitValue()).isEqualTo(1);
+        assertThat(Files.readString(log)).contains("dblock: can't run in " + home, "cache/framework");
+    }
+
     private void start() throws IOException {
         gateway = new ProcessBuilder(SCRIPT.toString(), "run", "--home", home.toString())
                 .redirectErrorStream(true)

@@ -135,9 +135,12 @@ public final class ShellSocket {
                 var deadline = deadlines.schedule(connection::closeIfSilent, handshakeMillis, TimeUnit.MILLISECONDS);
                 Thread thread = new Thread(
                         () -> {
-                            connection.run();
-                            connections.remove(connection);
-                            deadline.cancel(false);
+                            try {
+                                connection.run();
+                            } finally {
+                                connections.remove(connection);
+                                deadline.cancel(false);
+                            }
                         },
                         "dblock-shell-client");
                 thread.setDaemon(true);
