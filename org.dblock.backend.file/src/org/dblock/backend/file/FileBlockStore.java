@@ -184,8 +184,11 @@ public final class FileBlockStore implements BlockStore {
             throw new BlockException(
                     Reason.INVALID, "size " + spec.size() + " for a new volume: must be a multiple of " + blockSize);
         descriptor.truncate(spec.size());
-        try (FileChannel parent = FileChannel.open(path.getParent())) {
-            parent.force(true); // or a crash of the host could lose the name of what has been flushed
+        // or a crash of the host could lose its size, or the name of what has been flushed
+        try (FileChannel file = FileChannel.open(path, StandardOpenOption.WRITE);
+                FileChannel parent = FileChannel.open(path.getParent())) {
+            file.force(true);
+            parent.force(true);
         }
     }
 
