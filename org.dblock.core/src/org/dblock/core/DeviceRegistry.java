@@ -590,8 +590,9 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         BlockDevice device = owned(name);
         CompletableFuture<Void> removed = removal(device, force);
         // what hangs before it is not waited for either: a change, or the removal without force
-        while (force && !VolumeControl.await(removed, LOOK_NANOS) && !Thread.currentThread().isInterrupted())
-            device.control.giveUp(null);
+        while (force
+                && !VolumeControl.await(removed, LOOK_NANOS)
+                && !Thread.currentThread().isInterrupted()) device.control.giveUp(null);
         VolumeControl.await(removed);
         Origin origin = origins.get(device);
         forget(device);

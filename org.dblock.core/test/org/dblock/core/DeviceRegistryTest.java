@@ -275,8 +275,7 @@ class DeviceRegistryTest {
         AtomicReference<String> user = new AtomicReference<>("kernel device, open 1 time");
         gateway.device("disk").connect(user::get);
         gateway.unconfigure("one");
-        eventually(
-                "told", () -> ((BlockDevice) gateway.device("disk")).outdated() != null);
+        eventually("told", () -> ((BlockDevice) gateway.device("disk")).outdated() != null);
         assertThat(gateway.device("disk").state()).isEqualTo(State.ONLINE);
         user.set("");
         eventually("removed", () -> registry.list().isEmpty());

@@ -38,9 +38,9 @@ public interface Connection extends AutoCloseable {
 
     /**
      * The device's threads for volumes that block, as many as its queue depth, shared by all its connections.
-     * {@code execute} waits while all are busy, and throws a
-     * {@link java.util.concurrent.RejectedExecutionException} where the system gives no more threads: then the caller
-     * makes the request on its own. Replaced when the volume is swapped: ask for it each time.
+     * {@code execute} waits while all are busy, and throws a {@link java.util.concurrent.RejectedExecutionException}
+     * where the system gives no more threads: then the caller makes the request on its own. Replaced when the volume is
+     * swapped: ask for it each time.
      */
     Executor workers();
 
