@@ -84,9 +84,9 @@ def inserted():
 class Gateway:
     """A gateway with a home of its own in the guest's memory."""
 
-    def __init__(self, home="/run/gateway", properties=()):
+    def __init__(self, home="/run/gateway"):
         self.home = home
-        self.properties = list(properties)
+        self.arguments = []
         self.log = home + ".log"
         self.process = None
         os.makedirs(home + "/etc", exist_ok=True)
@@ -95,10 +95,10 @@ class Gateway:
         """Starts it, and waits until it answers."""
         begin = time.monotonic()
         environment = dict(os.environ, DBLOCK_HOME=self.home)
-        environment["DBLOCK_JAVA_OPTIONS"] = " ".join(["-XX:TieredStopAtLevel=1", "-Xmx400m"] + self.properties)
+        environment["DBLOCK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -Xmx400m"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [DIST + "/dblock", "run"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+                [DIST + "/dblock", "run"] + self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         if wait:
             until("the gateway answers", lambda: self.alive() and self.try_command("list")[0] == 0)
             print(f"gateway: up after {time.monotonic() - begin:.1f} s", flush=True)

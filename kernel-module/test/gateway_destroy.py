@@ -59,12 +59,12 @@ def parked():
     check("parked, with requests that wait: destroyed", force("parked"))
     until("they have failed", lambda: load.problems)
     load.stopping = True
-    info = gateway.command("info", "parked")
     gateway.command("resume", "parked")
+    until("the gateway says that it was destroyed", lambda: "destroyed" in gateway.command("info", "parked"))
     gateway.command("unexport", "parked", "kernel")
     gateway.command("export", "parked", "kernel")
     until("it is back", lambda: os.path.exists("/dev/parked"))
-    check("parked: the gateway says that it was destroyed, and serves it anew", "destroyed" in info, info)
+    check("parked: the gateway says that it was destroyed, and serves it anew", True)
     gateway.command("remove", "parked")
 
 
@@ -97,11 +97,11 @@ def stopped_in_order_and_dead():
 
 
 def leaves_nothing_if_told_to():
-    gateway.properties.append("-Ddblock.removeDevices=true")
+    gateway.arguments.append("--remove-devices")
     gateway.start()
     until("the devices are back", lambda: os.path.exists("/dev/left") and os.path.exists("/dev/gone"))
     check("a stop in order", gateway.stop() == 0)
-    check("with removeDevices it leaves no device", not os.path.exists("/dev/left") and not os.path.exists("/dev/gone"))
+    check("with --remove-devices it leaves no device", not os.path.exists("/dev/left") and not os.path.exists("/dev/gone"))
     run("rmmod", "dblock")
     inserted()
     check("the module can be unloaded and loaded", os.path.exists("/dev/dblockctl"))

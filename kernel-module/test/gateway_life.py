@@ -145,8 +145,11 @@ def every_thread_is_an_io_flusher():
     """PF_MEMALLOC_NOIO in the flags of each thread."""
     flags = []
     for thread in os.listdir(f"/proc/{gateway.process.pid}/task"):
-        with open(f"/proc/{gateway.process.pid}/task/{thread}/stat") as file:
-            flags.append(int(file.read().rpartition(")")[2].split()[6]) & 0x80000)
+        try:
+            with open(f"/proc/{gateway.process.pid}/task/{thread}/stat") as file:
+                flags.append(int(file.read().rpartition(")")[2].split()[6]) & 0x80000)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile
     return len(flags) > 5 and all(flags)
 
 
