@@ -544,6 +544,7 @@ final class VolumeControl {
                     Long.MAX_VALUE,
                     () -> {
                         open.volume.resize(size);
+                        open.volume.flush(); // the stored size must not be ahead of the volume after a host crash
                         return null;
                     },
                     late -> {});

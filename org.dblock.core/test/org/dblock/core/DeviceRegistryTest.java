@@ -299,6 +299,15 @@ class DeviceRegistryTest {
     }
 
     @Test
+    void aNewSizeIsFlushedBeforeItIsStored() throws IOException {
+        gateway.create("disk");
+        store.flushFailure = new IOException("no");
+        fails(Reason.IO, "no", () -> registry.resize("disk", 2 * SIZE));
+        store.flushFailure = null;
+        assertThat(gateway.stored.values()).allMatch(table -> table.get("size").equals((long) SIZE));
+    }
+
+    @Test
     void lateNewsOfAFormerSizeChangesNothing() throws IOException {
         gateway.create("disk");
         String pid = gateway.stored.keySet().iterator().next();
