@@ -29,6 +29,9 @@ eventually() {
 	return 1
 }
 
+# fails COMMAND: it must not succeed. (A plain "! command" never ends a test, whatever comes of it.)
+fails() { ! "$@"; }
+
 clear_away() {
 	local d
 	umount -l "$mnt" 2>/dev/null
