@@ -40,6 +40,7 @@ final class BlockDevice implements Device {
 
     final Stats stats = new Stats(this);
     final Workers workers;
+    final ControlThread thread;
     final VolumeControl control;
 
     private final DeviceRegistry registry;
@@ -60,6 +61,8 @@ final class BlockDevice implements Device {
      * leaves.
      */
     private volatile String outdated;
+    /** The size that its volume may have got without anybody knowing; 0: none. */
+    private volatile long resizing;
 
     private Future<?> parkTimeout;
 
@@ -68,6 +71,7 @@ final class BlockDevice implements Device {
         this.spec = spec;
         this.id = id;
         workers = new Workers(spec.name(), spec.queueDepth());
+        thread = new ControlThread(spec.name());
         control = new VolumeControl(registry, this);
     }
 
@@ -295,6 +299,15 @@ final class BlockDevice implements Device {
         workers.depth(changed.queueDepth());
     }
 
+    /** The size that its volume is about to get, stored beforehand; 0: that is over. */
+    void resizing(long size) {
+        resizing = size;
+    }
+
+    long resizing() {
+        return resizing;
+    }
+
     /** Its configuration is gone or changed, but not applied yet; null: all is well. */
     void outdated(String pid) {
         outdated = pid;
@@ -326,7 +339,7 @@ final class BlockDevice implements Device {
     void disconnect(VolumeConnection connection) {
         connections.remove(connection);
         String pid = outdated;
-        if (pid != null && clients().isEmpty()) registry.replace(this, pid);
+        if (pid != null && clients().isEmpty()) registry.configurations().replace(this, pid);
     }
 
     @Override
@@ -413,12 +426,12 @@ final class BlockDevice implements Device {
 
     @Override
     public void park() throws BlockException {
-        VolumeControl.await(control.submit(control::park));
+        ControlThread.await(thread.submit(control::park));
     }
 
     @Override
     public void resume() throws BlockException {
-        VolumeControl.await(control.submit(control::resume));
+        ControlThread.await(thread.submit(control::resume));
     }
 
     @Override

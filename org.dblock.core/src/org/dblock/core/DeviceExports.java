@@ -12,7 +12,7 @@ import org.dblock.api.Reason;
 import org.dblock.api.device.Export;
 import org.dblock.api.device.FrontEnd;
 
-/** The exports of one device, by the names of their front ends. Changed on the device's control thread only. */
+/** The exports of one device, by the names of their front ends. Changed on the device's {@link ControlThread} only. */
 final class DeviceExports {
     private static final Logger LOG = System.getLogger(DeviceExports.class.getPackageName());
 
@@ -23,14 +23,12 @@ final class DeviceExports {
 
     private final DeviceRegistry registry;
     private final BlockDevice device;
-    private final VolumeControl control;
     private final Map<String, Served> served = new ConcurrentSkipListMap<>();
     private String lastProblem = "";
 
-    DeviceExports(DeviceRegistry registry, BlockDevice device, VolumeControl control) {
+    DeviceExports(DeviceRegistry registry, BlockDevice device) {
         this.registry = registry;
         this.device = device;
-        this.control = control;
     }
 
     List<Export> list() {
@@ -96,7 +94,7 @@ final class DeviceExports {
             throw new BlockException(
                     Reason.EXISTS, "device " + device.name() + " is served through " + name + " already");
         Map<String, String> options = optionsOf(text);
-        Export export = control.call(
+        Export export = device.thread.call(
                 frontEnd.service(),
                 "export",
                 Long.MAX_VALUE,
@@ -115,7 +113,7 @@ final class DeviceExports {
         Served each = served.remove(name);
         if (each == null) return;
         try {
-            control.call(
+            device.thread.call(
                     each.frontEnd.service(),
                     "end of export",
                     VolumeControl.DRAIN_NANOS,

@@ -1,12 +1,9 @@
 package org.dblock.core;
 
-import java.io.IOException;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collection;
-import java.util.Collections;
 import java.util.Dictionary;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -39,9 +36,7 @@ import org.dblock.api.device.Export;
 import org.dblock.api.device.FrontEnd;
 import org.dblock.core.DeviceExports.NamedFrontEnd;
 import org.osgi.framework.Constants;
-import org.osgi.framework.InvalidSyntaxException;
 import org.osgi.framework.ServiceReference;
-import org.osgi.service.cm.Configuration;
 import org.osgi.service.cm.ConfigurationAdmin;
 import org.osgi.service.cm.ManagedServiceFactory;
 import org.osgi.service.component.annotations.Activate;
@@ -56,8 +51,7 @@ import org.osgi.service.component.annotations.ReferencePolicy;
  * exists.
  *
  * <p>A {@link ManagedServiceFactory} and no component per device, since only it is told a deleted configuration, which
- * removes a device, from a bundle that stops, which doesn't. Changes of configurations run one after the other on one
- * thread that never waits for a backend; each device does its own work on its own thread.
+ * removes a device, from a bundle that stops, which doesn't. Each device does its own work on its own thread.
  */
 @Component(
         immediate = true,
@@ -66,29 +60,25 @@ import org.osgi.service.component.annotations.ReferencePolicy;
 public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     private static final Logger LOG = System.getLogger(DeviceRegistry.class.getPackageName());
 
-    /** The key of a device's identity in its configuration. */
-    private static final String ID = "id";
-    /** The key by which FileInstall says which file a configuration comes from. */
-    private static final String FILE = "felix.fileinstall.filename";
     /** How long all devices together may take to end. */
     private static final long STOP_NANOS = TimeUnit.SECONDS.toNanos(10);
+    /** How long a device that is being created waits for its backend and its front ends. */
+    private static final long CREATE_NANOS = TimeUnit.MINUTES.toNanos(2);
     /** How often it is looked whether what is waited for has come. */
-    private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(1);
-
-    /** Where the configuration of a device is. */
-    private record Origin(String pid, String file) {}
+    static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(1);
 
     /** What a device that writes has for itself. */
     private record Claim(String backend, String volume, Map<String, Object> options) {}
 
+    /** Tests don't wait that long. */
+    volatile long createNanos = CREATE_NANOS;
+
     final ScheduledThreadPoolExecutor clock = Threads.clock("dblock clock");
 
-    private final ConfigurationAdmin configurations;
-    private final ThreadPoolExecutor reconciler = Threads.serial("dblock devices");
+    private final DeviceConfigurations configurations;
     private final ThreadPoolExecutor notifier = Threads.serial("dblock listeners");
     private final Map<String, BlockDevice> devices = new ConcurrentSkipListMap<>();
 
-    private final Map<BlockDevice, Origin> origins = new ConcurrentHashMap<>();
     private final Map<Claim, BlockDevice> claims = new ConcurrentHashMap<>();
     private final List<Store> stores = new CopyOnWriteArrayList<>();
     private final List<NamedFrontEnd> frontEnds = new CopyOnWriteArrayList<>();
@@ -98,21 +88,21 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
 
     @Activate
     public DeviceRegistry(@Reference ConfigurationAdmin configurations) {
-        this.configurations = configurations;
+        this.configurations = new DeviceConfigurations(this, configurations);
     }
 
     /** Ends everything within seconds; what hangs is abandoned. */
     @Deactivate
     void deactivate() {
         stopped = true;
-        reconciler.shutdown();
+        configurations.end();
         Map<BlockDevice, CompletableFuture<Void>> ends = new LinkedHashMap<>();
         for (BlockDevice each : devices.values()) {
             each.ending(Reason.SHUTTING_DOWN, "the gateway stops");
-            each.control.giveUp(null);
+            each.thread.giveUp(null, "the gateway stops");
             ends.put(
                     each,
-                    each.control.submit(
+                    each.thread.submit(
                             () -> each.control.end(Export.End.STOPPING, Reason.SHUTTING_DOWN, "the gateway stops")));
         }
         awaitAll(ends, null, STOP_NANOS);
@@ -155,7 +145,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         Map<BlockDevice, CompletableFuture<Void>> leaving = new LinkedHashMap<>();
         for (BlockDevice each : devices.values())
             if (each.spec().backend().equals(store.backend()))
-                leaving.put(each, each.control.submit(() -> each.control.storeLeft(store, deadline)));
+                leaving.put(each, each.thread.submit(() -> each.control.storeLeft(store, deadline)));
         awaitAll(leaving, store, VolumeControl.DRAIN_NANOS);
         reconcile(store.backend());
     }
@@ -179,7 +169,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         frontEnds.remove(frontEnd);
         Map<BlockDevice, CompletableFuture<Void>> leaving = new LinkedHashMap<>();
         for (BlockDevice each : devices.values())
-            leaving.put(each, each.control.submit(() -> each.control.exports.frontEndLeft(frontEnd)));
+            leaving.put(each, each.thread.submit(() -> each.control.exports.frontEndLeft(frontEnd)));
         awaitAll(leaving, frontEnd.service(), VolumeControl.DRAIN_NANOS);
     }
 
@@ -187,15 +177,15 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     private static void awaitAll(Map<BlockDevice, CompletableFuture<Void>> tasks, Object callee, long nanos) {
         long deadline = System.nanoTime() + nanos;
         tasks.forEach((device, done) -> {
-            if (VolumeControl.await(done, Math.max(0, deadline - System.nanoTime()))) return;
-            device.control.giveUp(callee);
-            VolumeControl.await(done, TimeUnit.MILLISECONDS.toNanos(500));
+            if (ControlThread.await(done, Math.max(0, deadline - System.nanoTime()))) return;
+            device.thread.giveUp(callee, "whoever was called did not answer, and is going away");
+            ControlThread.await(done, TimeUnit.MILLISECONDS.toNanos(500));
         });
     }
 
     private void reconcile(String backend) {
         for (BlockDevice each : devices.values())
-            if (backend == null || each.spec().backend().equals(backend)) each.control.submit(each.control::reconcile);
+            if (backend == null || each.spec().backend().equals(backend)) each.thread.submit(each.control::reconcile);
     }
 
     @Reference(
@@ -289,6 +279,10 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
 
     // ---- configurations
 
+    DeviceConfigurations configurations() {
+        return configurations;
+    }
+
     @Override
     public String getName() {
         return "dblock devices";
@@ -296,204 +290,38 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
 
     @Override
     public void updated(String pid, Dictionary<String, ?> properties) {
-        later(() -> configure(pid));
+        configurations.updated(pid);
     }
 
     @Override
     public void deleted(String pid) {
-        later(() -> {
-            BlockDevice device = configuredBy(pid);
-            if (device == null) return;
-            origins.remove(device);
-            replace(device, pid);
-        });
+        configurations.deleted(pid);
     }
 
-    /**
-     * What is configured now; empty: nothing any more. Config Admin tells of changes later, and by then the properties
-     * that it passes may be outdated: a device would come back for a moment, or get its former size.
-     */
-    private Map<String, Object> configured(String pid) {
-        Map<String, Object> copy = new HashMap<>();
-        try {
-            Configuration[] found = configurations.listConfigurations("(service.pid=" + pid + ")");
-            if (found == null || found[0].getProperties() == null) return copy;
-            Dictionary<String, Object> properties = found[0].getProperties();
-            for (String key : Collections.list(properties.keys())) copy.put(key, properties.get(key));
-        } catch (IOException | InvalidSyntaxException | IllegalStateException e) {
-            LOG.log(Level.ERROR, "configuration " + pid + " can't be read: " + e.getMessage());
-        }
-        return copy;
-    }
-
-    private void later(Runnable change) {
-        try {
-            reconciler.execute(change);
-        } catch (RejectedExecutionException e) {
-            LOG.log(Level.DEBUG, "a configuration changed while the gateway stops");
-        }
-    }
-
-    private BlockDevice configuredBy(String pid) {
-        for (Map.Entry<BlockDevice, Origin> each : origins.entrySet())
-            if (each.getValue().pid.equals(pid)) return each.getKey();
-        return null;
-    }
-
-    private void configure(String pid) {
-        Map<String, Object> properties = configured(pid);
-        if (stopped || properties.isEmpty()) return;
-        Origin origin = new Origin(pid, properties.get(FILE) instanceof String file ? file : null);
-        try {
-            BlockDevice present = configuredBy(pid);
-            if (present == null) {
-                DeviceSpec spec = DeviceSpec.of(properties);
-                UUID id = idOf(spec, origin, properties);
-                present = devices.get(spec.name());
-                if (present == null) {
-                    make(spec, id, origin);
-                    return;
-                }
-                // the same device is here when it was configured anew while still in use
-                if (!present.id().equals(id) || origins.putIfAbsent(present, origin) != null)
-                    throw new BlockException(
-                            Reason.EXISTS,
-                            "there is a device '" + spec.name() + "' already, configured by "
-                                    + source(origins.get(present)));
-            }
-            BlockDevice device = present;
-            origins.put(device, origin);
-            device.control.submit(() -> apply(device, pid));
-        } catch (BlockException e) {
-            LOG.log(Level.ERROR, "configuration " + source(origin) + " makes no device: " + e.getMessage());
-        }
-    }
-
-    private void make(DeviceSpec spec, UUID id, Origin origin) {
-        BlockDevice device = new BlockDevice(this, spec, id);
-        devices.put(spec.name(), device);
+    /** Makes a device that is configured, unless its name is taken; that one then. */
+    BlockDevice make(BlockDevice device) {
+        BlockDevice present = devices.putIfAbsent(device.name(), device);
+        if (present != null) return present;
         if (stopped) { // after the end of all devices, perhaps: nobody would close its volume
             forget(device);
-            return;
+            return device;
         }
-        origins.put(device, origin);
         changed(device, Device.State.STARTING);
-        device.control.submit(device.control::reconcile);
+        device.thread.submit(device.control::reconcile);
+        return device;
     }
 
-    private static String source(Origin origin) {
-        return origin == null ? "nothing yet" : origin.file != null ? origin.file : origin.pid;
+    static CompletableFuture<Void> removal(BlockDevice device, boolean force) {
+        // an open that hangs is not waited for
+        if (device.current() == null) device.thread.giveUp(null, "device " + device.name() + " is being removed");
+        return device.thread.submit(() -> device.control.remove(force));
     }
 
-    private static UUID idOf(DeviceSpec spec, Origin origin, Map<String, Object> properties) throws BlockException {
-        Object given = properties.get(ID);
-        // a file can't be written to, so its devices are known by what stays the same when it is read again
-        if (given == null)
-            return UUID.nameUUIDFromBytes(
-                    ("dblock " + spec.name() + " " + source(origin)).getBytes(StandardCharsets.UTF_8));
-        try {
-            return UUID.fromString(given.toString());
-        } catch (IllegalArgumentException e) {
-            throw new BlockException(Reason.INVALID, "id '" + given + "' is no UUID: leave it out, and one is derived");
-        }
-    }
-
-    /** Makes a device what is configured. On its control thread, as the commands that change its configuration. */
-    private void apply(BlockDevice device, String pid) {
-        Map<String, Object> properties = configured(pid);
-        if (properties.isEmpty()) return; // deleted since, which is told next
-        DeviceSpec old = device.spec();
-        DeviceSpec spec;
-        try {
-            spec = DeviceSpec.of(properties);
-        } catch (BlockException e) {
-            LOG.log(Level.ERROR, "device " + device.name() + " stays as it is: " + e.getMessage());
-            return;
-        }
-        boolean alike = new DeviceSpec(
-                        spec.name(),
-                        spec.backend(),
-                        spec.volume(),
-                        old.size(),
-                        spec.blockSize(),
-                        spec.readOnly(),
-                        old.create(),
-                        old.queueDepth(),
-                        old.parkSeconds(),
-                        old.exports(),
-                        spec.options())
-                .equals(old);
-        if (!alike) {
-            later(() -> replace(device, pid));
-            return;
-        }
-        device.outdated(null);
-        if (spec.equals(old)) return;
-        long size = old.size();
-        try {
-            if (spec.size() != old.size() && spec.size() != 0) device.control.resize(spec.size());
-            size = spec.size();
-        } catch (BlockException e) {
-            LOG.log(Level.ERROR, "device " + device.name() + " keeps its size: " + e.getMessage());
-        }
-        device.spec(spec.withSize(size));
-        device.control.reconcile();
-    }
-
-    /**
-     * Removes a device that is not what is configured, or not configured at all, and makes what is configured instead.
-     * While it is in use it goes on as it is; its last client's leaving calls this again, or {@link #whenUnused}.
-     */
-    void replace(BlockDevice device, String pid) {
-        removal(device, false)
-                .whenComplete((done, failure) -> later(() -> {
-                    if (failure == null) {
-                        forget(device);
-                        configure(pid);
-                    } else if (device.state() != Device.State.REMOVED) {
-                        LOG.log(
-                                Level.WARNING,
-                                "the configuration of device " + device.name()
-                                        + " is gone or changed, which takes effect when its last client leaves: "
-                                        + failure.getMessage());
-                        device.outdated(pid);
-                        if (BlockException.reasonOf(failure) == Reason.IN_USE) whenUnused(device, pid);
-                    }
-                }));
-    }
-
-    /** Replaces a device when nobody uses it: a client need not leave for that, a kernel device stays when closed. */
-    private void whenUnused(BlockDevice device, String pid) {
-        if (!pid.equals(device.outdated())) return;
-        if (device.clients().isEmpty()) replace(device, pid);
-        else clock.schedule(() -> later(() -> whenUnused(device, pid)), LOOK_NANOS, TimeUnit.NANOSECONDS);
-    }
-
-    private static CompletableFuture<Void> removal(BlockDevice device, boolean force) {
-        if (device.current() == null) device.control.giveUp(null); // an open that hangs is not waited for
-        return device.control.submit(() -> device.control.remove(force));
-    }
-
-    private void forget(BlockDevice device) {
+    /** Its name, its volume and its configuration are no longer its own. */
+    void forget(BlockDevice device) {
         devices.remove(device.name(), device);
-        origins.remove(device);
+        configurations.forget(device);
         claims.values().removeIf(holder -> holder == device);
-    }
-
-    /** Stores a device's configuration. On its control thread. */
-    private void store(BlockDevice device) throws BlockException {
-        try {
-            Origin origin = origins.get(device);
-            Configuration configuration = origin == null
-                    ? configurations.createFactoryConfiguration(PID, "?")
-                    : configurations.getConfiguration(origin.pid, "?");
-            if (origin == null) origins.put(device, new Origin(configuration.getPid(), null));
-            Dictionary<String, Object> table = device.spec().configuration();
-            table.put(ID, device.id().toString());
-            configuration.update(table);
-        } catch (IOException | IllegalStateException e) {
-            throw new BlockException(Reason.IO, "device " + device.name() + " can't be stored: " + e.getMessage(), e);
-        }
     }
 
     // ---- commands
@@ -519,11 +347,11 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     /** The device of a name, if its configuration is ours to change. */
     private BlockDevice owned(String name) throws BlockException {
         BlockDevice device = get(name);
-        Origin origin = origins.get(device);
-        if (origin != null && origin.file != null)
+        String file = configurations.file(device);
+        if (file != null)
             throw new BlockException(
                     Reason.UNSUPPORTED,
-                    "device " + name + " is configured by " + origin.file + ": change or delete that file");
+                    "device " + name + " is configured by " + file + ": change or delete that file");
         return device;
     }
 
@@ -553,16 +381,20 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         changed(device, Device.State.STARTING);
         try {
             if (stopped) throw new BlockException(Reason.SHUTTING_DOWN, "the gateway stops");
-            VolumeControl.await(device.control.submit(() -> {
+            CompletableFuture<Void> made = device.thread.submit(() -> {
                 device.control.start();
                 // its volume is there from now on: if it is not at the next start, it is lost, and not to be created
                 if (device.geometry().persistence() == Persistence.DURABLE) device.spec(existing(device.spec()));
-                store(device);
-            }));
+                configurations.store(device);
+            });
+            String late = "no answer in " + TimeUnit.NANOSECONDS.toSeconds(createNanos) + " s from backend "
+                    + spec.backend() + ", or whoever is to serve device " + spec.name()
+                    + ": it is not created; see whether what they need answers, then try again";
+            await(made, createNanos, device, late);
         } catch (BlockException e) {
             // waited for, lest the next attempt finds the volume in use
-            VolumeControl.await(
-                    device.control.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created")),
+            ControlThread.await(
+                    device.thread.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created")),
                     STOP_NANOS);
             forget(device);
             throw e;
@@ -585,53 +417,60 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                 spec.options());
     }
 
+    /** Waits for a device's task, and after a while makes it give up whatever could last for ever. */
+    private static void await(CompletableFuture<Void> task, long nanos, BlockDevice device, String why)
+            throws BlockException {
+        for (long wait = nanos;
+                !ControlThread.await(task, wait) && !Thread.currentThread().isInterrupted();
+                wait = LOOK_NANOS) device.thread.giveUp(null, why);
+        ControlThread.await(task);
+    }
+
     @Override
     public void remove(String name, boolean force) throws BlockException {
         BlockDevice device = owned(name);
         CompletableFuture<Void> removed = removal(device, force);
         // what hangs before it is not waited for either: a change, or the removal without force
-        while (force
-                && !VolumeControl.await(removed, LOOK_NANOS)
-                && !Thread.currentThread().isInterrupted()) device.control.giveUp(null);
-        VolumeControl.await(removed);
-        Origin origin = origins.get(device);
-        forget(device);
-        if (origin == null) return;
+        if (force) await(removed, LOOK_NANOS, device, "device " + name + " is being removed by force");
+        else ControlThread.await(removed);
         try {
-            configurations.getConfiguration(origin.pid, "?").delete();
-        } catch (IOException | IllegalStateException e) {
-            throw new BlockException(
-                    Reason.IO, "device " + name + " is removed, but its configuration is not: " + e.getMessage(), e);
+            configurations.delete(device);
+        } finally {
+            forget(device);
         }
     }
 
     @Override
     public void resize(String name, long size) throws BlockException {
         BlockDevice device = owned(name);
-        VolumeControl.await(device.control.submit(() -> {
+        ControlThread.await(device.thread.submit(() -> {
+            if (!device.control.canResize(size)) return;
+            // first what is about to be: after a kill, the volume may have either size
+            device.resizing(size);
+            configurations.store(device);
             device.control.resize(size);
-            store(device);
+            configurations.store(device);
         }));
     }
 
     @Override
     public void export(String name, String export) throws BlockException {
         BlockDevice device = owned(name);
-        VolumeControl.await(device.control.submit(() -> {
+        ControlThread.await(device.thread.submit(() -> {
             device.geometry(); // there is something to serve
             device.control.exports.begin(export);
             List<String> all = new ArrayList<>(device.spec().exports());
             all.removeIf(each -> DeviceExports.frontEndOf(each).equals(DeviceExports.frontEndOf(export)));
             all.add(export);
             device.spec(device.spec().withExports(all));
-            store(device);
+            configurations.store(device);
         }));
     }
 
     @Override
     public void unexport(String name, String frontEnd, boolean force) throws BlockException {
         BlockDevice device = owned(name);
-        VolumeControl.await(device.control.submit(() -> {
+        ControlThread.await(device.thread.submit(() -> {
             List<String> left = new ArrayList<>(device.spec().exports());
             if (!left.removeIf(each -> DeviceExports.frontEndOf(each).equals(frontEnd)))
                 throw new BlockException(
@@ -648,7 +487,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                                 + ": disconnect them first, or use force");
             device.control.exports.end(frontEnd, Export.End.REMOVED);
             device.spec(device.spec().withExports(left));
-            store(device);
+            configurations.store(device);
         }));
     }
 

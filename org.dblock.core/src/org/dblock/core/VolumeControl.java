@@ -4,32 +4,20 @@ import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.concurrent.Callable;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
-import java.util.function.Consumer;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.Capability;
 import org.dblock.api.Geometry;
 import org.dblock.api.Persistence;
 import org.dblock.api.Reason;
+import org.dblock.api.Size;
 import org.dblock.api.VolumeSpec;
 import org.dblock.api.device.Device.State;
 import org.dblock.api.device.DeviceSpec;
 import org.dblock.api.device.Export;
 
-/**
- * Opens, parks, swaps and closes the volume of one device: every change is a task on one thread, one after the other.
- *
- * <p>That thread never runs a backend's code itself: {@link #call} does that on a thread of its own, waits for it as
- * long as the matter allows, and drops what comes later. So a backend that hangs costs a thread and its volume, and
- * nothing else.
- */
+/** Opens, parks, swaps and closes the volume of one device, on the device's {@link ControlThread}. */
 final class VolumeControl {
     private static final Logger LOG = System.getLogger(VolumeControl.class.getPackageName());
 
@@ -45,14 +33,6 @@ final class VolumeControl {
 
     private static final long RETRY_SECONDS = 5;
 
-    /** A change of the device. */
-    interface Task {
-        void run() throws BlockException;
-    }
-
-    /** A call into a store or front end that the control waits for. */
-    private record Pending(Object callee, boolean bounded, CompletableFuture<?> answer) {}
-
     /** What a volume left behind: its state, or the failure of its last flush. */
     private record Departure(Map<String, Object> state, BlockException flushFailure) {}
 
@@ -60,8 +40,7 @@ final class VolumeControl {
 
     private final DeviceRegistry registry;
     private final BlockDevice device;
-    private final ThreadPoolExecutor thread;
-    private volatile Pending pending;
+    private final ControlThread thread;
 
     // all of these belong to the control thread
 
@@ -83,102 +62,14 @@ final class VolumeControl {
     private boolean retrying;
     /** Whether the open that is under way created the volume. */
     private boolean created;
+    /** Whether the device is being created by command: then its volume's coming up empty is no news. */
+    private boolean starting;
 
     VolumeControl(DeviceRegistry registry, BlockDevice device) {
         this.registry = registry;
         this.device = device;
-        thread = Threads.serial("dblock " + device.name());
-        exports = new DeviceExports(registry, device, this);
-    }
-
-    // ---- the thread
-
-    /** Queues a task. */
-    CompletableFuture<Void> submit(Task task) {
-        CompletableFuture<Void> done = new CompletableFuture<>();
-        try {
-            thread.execute(() -> {
-                try {
-                    task.run();
-                    done.complete(null);
-                } catch (BlockException e) {
-                    done.completeExceptionally(e);
-                } catch (RuntimeException | Error e) {
-                    LOG.log(Level.ERROR, "device " + device.name() + ": a change failed", e);
-                    done.completeExceptionally(BlockDevice.asBlockException(e));
-                }
-            });
-        } catch (RejectedExecutionException e) {
-            done.completeExceptionally(new BlockException(Reason.NOT_FOUND, "device " + device.name() + " is removed"));
-        }
-        return done;
-    }
-
-    /** Waits for a task. */
-    static void await(CompletableFuture<Void> done) throws BlockException {
-        get(done, Long.MAX_VALUE);
-    }
-
-    /** Waits for a task, not for ever. */
-    static boolean await(CompletableFuture<Void> done, long nanos) {
-        try {
-            get(done, nanos);
-        } catch (BlockException e) {
-            return done.isDone();
-        }
-        return true;
-    }
-
-    private static <T> T get(CompletableFuture<T> answer, long nanos) throws BlockException {
-        try {
-            return answer.get(nanos, TimeUnit.NANOSECONDS);
-        } catch (ExecutionException e) {
-            throw BlockDevice.asBlockException(e.getCause());
-        } catch (TimeoutException e) {
-            throw new BlockException(Reason.TIMED_OUT, "no answer in " + TimeUnit.NANOSECONDS.toSeconds(nanos) + " s");
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new BlockException(Reason.IO, "interrupted while waiting");
-        }
-    }
-
-    /**
-     * Calls a store, a volume or a front end on a thread of its own.
-     *
-     * @param callee whose call it is: {@link #giveUp} of the same ends the waiting
-     * @param late gets a result that comes after the waiting has ended
-     * @throws BlockException what the call failed with; {@link Reason#TIMED_OUT}
-     */
-    <T> T call(Object callee, String what, long nanos, Callable<T> body, Consumer<T> late) throws BlockException {
-        CompletableFuture<T> answer = new CompletableFuture<>();
-        pending = new Pending(callee, nanos != Long.MAX_VALUE, answer);
-        Threads.daemon("dblock " + device.name() + " " + what, () -> {
-                    try {
-                        T result = body.call();
-                        if (!answer.complete(result) && result != null) late.accept(result);
-                    } catch (Throwable e) {
-                        answer.completeExceptionally(BlockDevice.asBlockException(e));
-                    }
-                })
-                .start();
-        try {
-            return get(answer, nanos);
-        } catch (BlockException e) {
-            if (answer.completeExceptionally(e)) throw new BlockException(e.reason(), what + ": " + e.getMessage());
-            return get(answer, 0); // it came at the last moment
-        } finally {
-            pending = null;
-        }
-    }
-
-    /**
-     * Ends the waiting for a call of a store or front end that is leaving; null: for any call that could last for ever.
-     */
-    void giveUp(Object callee) {
-        Pending call = pending;
-        if (call != null && (callee == null ? !call.bounded : call.callee == callee))
-            call.answer.completeExceptionally(
-                    new BlockException(Reason.TIMED_OUT, "whoever was called did not answer, and is going away"));
+        thread = device.thread;
+        exports = new DeviceExports(registry, device);
     }
 
     // ---- what is to be
@@ -197,7 +88,9 @@ final class VolumeControl {
 
     /** The same for a device that is being created: any failure is the caller's. */
     void start() throws BlockException {
+        starting = true;
         bringUp();
+        starting = false;
         for (String each : device.spec().exports()) exports.begin(each);
     }
 
@@ -232,7 +125,7 @@ final class VolumeControl {
         if (retrying) return;
         retrying = true;
         registry.clock.schedule(
-                () -> submit(() -> {
+                () -> thread.submit(() -> {
                     retrying = false;
                     reconcile();
                 }),
@@ -254,12 +147,19 @@ final class VolumeControl {
         BlockVolume volume;
         try {
             volume = open(store, wanted);
+            device.resizing(0);
         } catch (BlockException e) {
-            if (e.reason() != Reason.NOT_FOUND) throw e;
-            if (known != null) throw absent(known, e);
-            if (!spec.create()) throw e;
-            volume = open(store, wanted.withCreate(true));
-            created = true;
+            long meant = device.resizing();
+            if (e.reason() == Reason.INVALID && meant != 0) {
+                volume = open(store, wanted.withSize(meant));
+                wasResized(meant);
+            } else {
+                if (e.reason() != Reason.NOT_FOUND) throw e;
+                if (known != null) throw absent(known, e);
+                if (!spec.create()) throw e;
+                volume = open(store, wanted.withCreate(true));
+                created = true;
+            }
         }
         try {
             Geometry shape = volume.geometry();
@@ -277,13 +177,38 @@ final class VolumeControl {
             int epoch = anew ? device.epoch() + 1 : device.epoch();
             return new OpenVolume(volume, store, shape, epoch);
         } catch (BlockException | RuntimeException e) {
-            close(volume);
+            if (state.size() < had) giveBack(store, volume, state);
+            else close(volume);
             throw BlockDevice.asBlockException(e);
         }
     }
 
+    /** The gateway ended between the resize of the volume and the storing of its new size: the volume is right. */
+    private void wasResized(long size) {
+        LOG.log(
+                Level.WARNING,
+                "device " + device.name() + " has the size that it was being given when the gateway ended: "
+                        + Size.format(size));
+        device.resizing(0);
+        device.spec(device.spec().withSize(size));
+        try {
+            registry.configurations().store(device);
+        } catch (BlockException e) {
+            LOG.log(Level.ERROR, e.getMessage());
+        }
+    }
+
+    /** What a volume took from its predecessor and can't be served with belongs to the next one. */
+    private void giveBack(Store store, BlockVolume volume, Map<String, Object> state) {
+        try {
+            state.putAll(thread.call(store, "hand-over", DRAIN_NANOS, volume::handOver, VolumeControl::closeAll));
+        } catch (BlockException e) {
+            LOG.log(Level.ERROR, "device " + device.name() + ": what it had in memory is lost: " + e.getMessage());
+        }
+    }
+
     private BlockVolume open(Store store, VolumeSpec wanted) throws BlockException {
-        return call(
+        return thread.call(
                 store,
                 "open",
                 Long.MAX_VALUE,
@@ -313,7 +238,7 @@ final class VolumeControl {
         lastStore = open.store.serviceId();
         closeAll(inherited);
         inherited = new HashMap<>();
-        boolean empty = created && open.geometry.persistence() == Persistence.VOLATILE;
+        boolean empty = created && !starting && open.geometry.persistence() == Persistence.VOLATILE;
         created = false;
         device.serve(open, empty ? "came up empty: its contents are in memory only" : "");
     }
@@ -350,7 +275,7 @@ final class VolumeControl {
     private Departure letGo(OpenVolume open, boolean handOver, long nanos) {
         BlockVolume volume = open.volume;
         try {
-            return call(
+            return thread.call(
                     open.store,
                     "close",
                     Math.max(0, nanos),
@@ -459,7 +384,7 @@ final class VolumeControl {
 
     private void flush(OpenVolume open, long nanos) throws BlockException {
         if (open.geometry.readOnly()) return;
-        call(
+        thread.call(
                 open.store,
                 "flush",
                 nanos,
@@ -518,7 +443,8 @@ final class VolumeControl {
             throw new BlockException(Reason.IO, "device " + device.name() + " is not online: " + device.explanation());
     }
 
-    void resize(long size) throws BlockException {
+    /** Whether a size is another one, and can be had. */
+    boolean canResize(long size) throws BlockException {
         OpenVolume open = device.current();
         if (open == null || device.state() != State.ONLINE)
             throw new BlockException(Reason.IO, "device " + device.name() + " is not online: " + device.explanation());
@@ -527,9 +453,16 @@ final class VolumeControl {
             throw new BlockException(
                     Reason.INVALID,
                     "size " + size + ": must be more than 0 and a multiple of the block size, " + old.blockSize());
-        if (size == old.size()) return;
+        if (size == old.size()) return false;
         if (!old.can(Capability.RESIZE))
             throw new BlockException(Reason.UNSUPPORTED, open.store.describe() + " can't resize this volume");
+        return true;
+    }
+
+    void resize(long size) throws BlockException {
+        if (!canResize(size)) return;
+        OpenVolume open = device.current();
+        Geometry old = open.geometry;
         boolean shrink = size < old.size();
         try {
             if (shrink) {
@@ -538,7 +471,7 @@ final class VolumeControl {
                 drain(open, PARK_NANOS); // those inside were checked against the old size
                 device.serve(open, "");
             }
-            call(
+            thread.call(
                     open.store,
                     "resize",
                     Long.MAX_VALUE,
@@ -549,10 +482,14 @@ final class VolumeControl {
                     },
                     late -> {});
         } catch (BlockException e) {
-            open.geometry = old;
+            // where only its flush failed, the volume has its new size
+            Geometry real = old.withSize(open.volume.geometry().size());
+            if (real.size() == old.size()) open.geometry = old;
+            else device.resized(open, real);
             reopen(open);
             throw e;
         }
+        device.resizing(0);
         device.spec(device.spec().withSize(size));
         device.resized(open, old.withSize(size));
     }
@@ -601,12 +538,12 @@ final class VolumeControl {
         inherited = new HashMap<>();
         device.workers.renew(true);
         device.removed(why);
-        thread.shutdown();
+        thread.end();
     }
 
     private void closeSoon(OpenVolume open) {
         try {
-            call(
+            thread.call(
                     open.store,
                     "end",
                     TimeUnit.SECONDS.toNanos(1),

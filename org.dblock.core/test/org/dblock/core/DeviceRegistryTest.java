@@ -105,6 +105,13 @@ class DeviceRegistryTest {
     }
 
     @Test
+    void aVolatileDeviceThatIsNewNeedNotSaySo() throws BlockException {
+        gateway.remove(store);
+        gateway.add(FakeStore.inMemory());
+        assertThat(gateway.create("disk").explanation()).isEmpty();
+    }
+
+    @Test
     void aDeviceMayBeConfiguredBeforeItsBackendIsThere() throws IOException {
         gateway.remove(store);
         gateway.configure("one", spec("disk").configuration());
@@ -156,6 +163,36 @@ class DeviceRegistryTest {
         fails(Reason.NO_SPACE, "the limit is 1G", () -> registry.create(spec("a")));
         assertThat(gateway.stored).isEmpty();
         assertThat(registry.list()).isEmpty();
+    }
+
+    @Test
+    void aCreationWhoseOpenHangsEndsAndLeavesNothingBehind() throws Exception {
+        store.disks.put("disk", new byte[SIZE]);
+        store.hangOpen = new CountDownLatch(1);
+        registry.createNanos = 100_000_000;
+        fails(Reason.TIMED_OUT, "device disk: it is not created", () -> gateway.create("disk"));
+        assertThat(registry.list()).isEmpty();
+        assertThat(gateway.stored).isEmpty();
+        store.hangOpen.countDown();
+        store.hangOpen = null;
+        eventually("the late volume is closed", () -> store.opened.get() == 1 && store.openNow() == 0);
+        assertThat(gateway.create("disk").state()).isEqualTo(State.ONLINE);
+    }
+
+    @Test
+    void aDeviceWhoseOpenHangsCanBeRemoved() throws Exception {
+        store.hangOpen = new CountDownLatch(1);
+        Thread creator = new Thread(() -> fails(Reason.TIMED_OUT, "is being removed", () -> gateway.create("disk")));
+        creator.start();
+        eventually("there", () -> registry.find("disk").isPresent());
+        try {
+            registry.remove("disk", true);
+        } catch (BlockException e) {
+            assertThat(e.reason()).as("the creation removed it first").isEqualTo(Reason.NOT_FOUND);
+        }
+        creator.join();
+        assertThat(registry.list()).isEmpty();
+        store.hangOpen.countDown();
     }
 
     @Test
@@ -300,11 +337,122 @@ class DeviceRegistryTest {
 
     @Test
     void aNewSizeIsFlushedBeforeItIsStored() throws IOException {
-        gateway.create("disk");
+        Device device = gateway.create("disk");
         store.flushFailure = new IOException("no");
         fails(Reason.IO, "no", () -> registry.resize("disk", 2 * SIZE));
         store.flushFailure = null;
         assertThat(gateway.stored.values()).allMatch(table -> table.get("size").equals((long) SIZE));
+        assertThat(device.geometry().size()).as("what the volume has").isEqualTo(2L * SIZE);
+    }
+
+    /** A kill between the two is what is stored while the volume has its new size. */
+    @Test
+    void aDeviceWhoseNewSizeWasNotStoredIsOpenedWithIt() throws IOException {
+        gateway.create("disk");
+        connect(gateway.device("disk")).write(block(7), 0, false);
+        store.flushFailure = new IOException("killed");
+        fails(Reason.IO, "killed", () -> registry.resize("disk", SIZE / 2));
+        Map<String, Dictionary<String, Object>> atKill = Map.copyOf(gateway.stored);
+        store.flushFailure = null;
+        registry.deactivate();
+        try (Gateway next = new Gateway()) {
+            atKill.forEach(next::configure);
+            next.add(store.version("1.0"));
+            eventually(
+                    "online",
+                    () -> next.registry
+                            .find("disk")
+                            .filter(d -> d.state() == State.ONLINE)
+                            .isPresent());
+            assertThat(next.device("disk").geometry().size()).isEqualTo(SIZE / 2);
+            assertThat(valueAt(connect(next.device("disk")), 0)).isEqualTo(7);
+            assertThat(next.stored.values())
+                    .allMatch(table -> table.get("size").equals(SIZE / 2L) && table.get("resizing") == null);
+        }
+    }
+
+    @Test
+    void aDeviceOfAnotherSizeThanItWasLeftWithIsNotOpened() throws IOException {
+        gateway.create("disk");
+        registry.deactivate();
+        store.disks.put("disk", new byte[2 * SIZE]);
+        try (Gateway next = new Gateway()) {
+            gateway.stored.forEach(next::configure);
+            next.add(store.version("1.0"));
+            eventually(
+                    "failed",
+                    () -> next.registry
+                            .find("disk")
+                            .filter(d -> d.state() == State.FAILED)
+                            .isPresent());
+            assertThat(next.device("disk").explanation()).contains(2 * SIZE + " bytes, not " + SIZE);
+        }
+    }
+
+    @Test
+    void aShrinkWaitsForRequestsInsideAndRefusesLaterOnesBehindTheNewEnd() throws Exception {
+        Device device = gateway.create("disk");
+        Connection connection = connect(device);
+        connection.write(block(1), 0, false);
+        store.hang = new CountDownLatch(1);
+        Outcome inside = new Outcome(() -> connection.write(block(2), SIZE - 512, false));
+        eventually("inside", () -> store.inside.get() == 1);
+        Outcome shrink = new Outcome(() -> registry.resize("disk", SIZE / 2));
+        eventually("the gate is closed", connection::wouldWait);
+        Outcome write = new Outcome(() -> connection.write(block(3), SIZE - 512, false));
+        Outcome read = new Outcome(() -> connection.read(block(0), SIZE / 2));
+        Outcome across = new Outcome(() -> connection.write(Gateway.blocks(2, 3), SIZE / 2 - 512, false));
+        Outcome before = new Outcome(() -> connection.write(block(4), SIZE / 2 - 512, false));
+        for (Outcome each : List.of(write, read, across, before))
+            eventually("waits", () -> each.getState() == Thread.State.WAITING);
+        assertThat(store.disks.get("disk"))
+                .as("nothing is cut off under a request")
+                .hasSize(SIZE);
+        assertThat(store.inside.get()).isEqualTo(1);
+
+        store.hang.countDown();
+        assertThat(inside.failure()).as("it was there first").isNull();
+        assertThat(shrink.failure()).isNull();
+        assertThat(before.failure()).isNull();
+        assertThat(write.failure().reason()).isEqualTo(Reason.NO_SPACE);
+        assertThat(across.failure().reason()).isEqualTo(Reason.NO_SPACE);
+        assertThat(read.failure().reason()).isEqualTo(Reason.INVALID);
+        assertThat(store.disks.get("disk")).hasSize(SIZE / 2);
+        assertThat(valueAt(connection, 0)).isEqualTo(1);
+        assertThat(valueAt(connection, SIZE / 2 - 512)).isEqualTo(4);
+        registry.resize("disk", SIZE);
+        assertThat(valueAt(connection, SIZE - 512)).as("what grew again").isZero();
+    }
+
+    /** A request, or a command, on a thread of its own. */
+    private static final class Outcome extends Thread {
+        private interface Request {
+            void run() throws IOException;
+        }
+
+        private final Request request;
+        private volatile BlockException failure;
+
+        Outcome(Request request) {
+            this.request = request;
+            start();
+        }
+
+        @Override
+        public void run() {
+            try {
+                request.run();
+            } catch (IOException e) {
+                failure = (BlockException) e;
+            }
+        }
+
+        /** What it ended with; null: well. */
+        BlockException failure() throws InterruptedException {
+            join(60_000);
+            assertThat(isAlive()).as("it ended").isFalse();
+            return failure;
+        }
     }
 
     @Test

@@ -32,6 +32,7 @@ final class FakeStore implements BlockStore {
     final Store registered;
     boolean mayBlock = true;
     boolean exclusive;
+    int blockSize = 512;
     volatile BlockException openFailure;
     volatile Exception flushFailure;
     volatile Throwable requestFailure;
@@ -88,6 +89,9 @@ final class FakeStore implements BlockStore {
             if (!spec.create()) throw new BlockException(Reason.NOT_FOUND, "no volume '" + spec.volume() + "'");
             disks.put(spec.volume(), new byte[(int) spec.size()]);
         }
+        int length = disks.get(spec.volume()).length;
+        if (spec.size() != 0 && spec.size() != length)
+            throw new BlockException(Reason.INVALID, "has " + length + " bytes, not " + spec.size());
         opened.incrementAndGet();
         return new Volume(spec.volume());
     }
@@ -111,7 +115,7 @@ final class FakeStore implements BlockStore {
 
         Volume(String name) {
             this.name = name;
-            Geometry shape = Geometry.of(disks.get(name).length, 512).withPersistence(persistence);
+            Geometry shape = Geometry.of(disks.get(name).length, blockSize).withPersistence(persistence);
             if (!mayBlock) shape = shape.atMemorySpeed();
             geometry = shape.with(Capability.RESIZE, Capability.DISCARD);
         }
@@ -145,7 +149,10 @@ final class FakeStore implements BlockStore {
         @Override
         public void write(ByteBuffer from, long offset, boolean fua) throws IOException {
             try {
-                from.get(begin(), (int) offset, from.remaining());
+                begin();
+                synchronized (this) { // a resize copies
+                    from.get(disks.get(name), (int) offset, from.remaining());
+                }
             } finally {
                 inside.decrementAndGet();
             }
@@ -169,7 +176,7 @@ final class FakeStore implements BlockStore {
         }
 
         @Override
-        public void resize(long size) {
+        public synchronized void resize(long size) {
             disks.compute(name, (key, old) -> java.util.Arrays.copyOf(old, (int) size));
             geometry = geometry.withSize(size);
         }

@@ -155,6 +155,47 @@ class SwapTest {
         assertThat(device.stats().swaps()).isZero();
     }
 
+    /** Updated in place: there is no old code to go back to, until somebody installs it again. */
+    @Test
+    void whereTheNewVersionCannotOpenTheDeviceParksAndTheOldVersionGoesOnWithItsContents() throws Exception {
+        FakeStore store = add(FakeStore.inMemory());
+        Device device = gateway.create("disk");
+        Connection connection = connect(device);
+        connection.write(block(9), 512, false);
+        FakeStore broken = store.version("2.0");
+        broken.openFailure = new org.dblock.api.BlockException(Reason.IO, "broken");
+        gateway.remove(store);
+        add(broken);
+        eventually("tried", () -> device.explanation().contains("broken"));
+        assertThat(device.state()).isEqualTo(State.PARKED);
+        assertThat(connection.wouldWait()).isTrue();
+
+        gateway.remove(broken);
+        add(store.version("1.0"));
+        awaitOnline(device);
+        assertThat(valueAt(connection, 512)).isEqualTo(9);
+    }
+
+    @Test
+    void whatAVersionOfAnotherGeometryTookOverGoesToTheNext() throws Exception {
+        FakeStore store = add(FakeStore.inMemory());
+        Device device = gateway.create("disk");
+        Connection connection = connect(device);
+        connection.write(block(9), 512, false);
+        FakeStore other = store.version("2.0");
+        other.blockSize = 4096;
+        gateway.remove(store);
+        add(other);
+        eventually("tried", () -> device.explanation().contains("in blocks of 4096"));
+        assertThat(device.state()).isEqualTo(State.PARKED);
+        assertThat(other.openNow()).isZero();
+
+        gateway.remove(other);
+        add(store.version("1.0"));
+        awaitOnline(device);
+        assertThat(valueAt(connection, 512)).isEqualTo(9);
+    }
+
     @Test
     void aSuccessorIsNeverOpenedOverAFailedFlush() throws Exception {
         FakeStore store = add(FakeStore.durable());

@@ -101,6 +101,8 @@ public final class Main {
         configuration.put(
                 Constants.FRAMEWORK_STORAGE, home.resolve("cache/framework").toString());
         configuration.put(Constants.FRAMEWORK_STORAGE_CLEAN, Constants.FRAMEWORK_STORAGE_CLEAN_ONFIRSTINIT);
+        // an update runs the new bundle beside the old one for a moment
+        configuration.put(Constants.FRAMEWORK_BSNVERSION, Constants.FRAMEWORK_BSNVERSION_MULTIPLE);
         configuration.put(Constants.FRAMEWORK_BEGINNING_STARTLEVEL, Integer.toString(FOLDERS));
         configuration.put("gosh.home", home.toString());
         configuration.put("felix.cm.dir", home.resolve("state/config").toString());

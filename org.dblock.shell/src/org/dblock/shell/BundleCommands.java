@@ -9,17 +9,22 @@ import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.UUID;
 import java.util.jar.JarFile;
 import java.util.jar.Manifest;
 import java.util.stream.Stream;
 import org.dblock.api.BlockException;
+import org.dblock.api.BlockStore;
 import org.dblock.api.Reason;
 import org.dblock.api.device.Backend;
 import org.osgi.framework.Bundle;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.BundleException;
 import org.osgi.framework.Constants;
+import org.osgi.framework.ServiceReference;
 import org.osgi.framework.Version;
+import org.osgi.framework.wiring.FrameworkWiring;
 
 /**
  * The commands that install, update and remove the bundles of backends: they move jars into and out of the folder that
@@ -28,6 +33,8 @@ import org.osgi.framework.Version;
 final class BundleCommands {
     /** How long the watcher and the framework may take until a bundle runs. */
     private static final long PATIENCE_SECONDS = 30;
+
+    private static final String SINGLETON = Constants.SINGLETON_DIRECTIVE + ":=true";
 
     private final Gateway gateway;
     private final BundleContext context;
@@ -69,22 +76,74 @@ final class BundleCommands {
 
     private void update(Call call) throws Exception {
         try (Download jar = Download.of(call, cache)) {
-            Bundle there = bundle(jar.name)
+            Bundle old = bundle(jar.name)
                     .orElseThrow(() -> new BlockException(
                             Reason.NOT_FOUND, jar.name + " isn't installed: install-backend does that"));
             Optional<Path> file = deployed(jar.name);
-            if (file.isPresent()) {
-                deploy(call, jar, file.get(), "updated");
-            } else if (there.getVersion().equals(jar.version)) {
-                // part of the distribution, and two bundles of the same name and version can't be
-                try (InputStream in = Files.newInputStream(jar.file)) {
-                    there.update(in);
-                }
-                started(call, jar, "updated, until the gateway ends,");
-            } else {
-                deploy(call, jar, deploy.resolve(jar.name + ".jar"), "installed beside " + there.getVersion() + ":");
+            if (file.isEmpty() && !old.getVersion().equals(jar.version)) {
+                deploy(call, jar, deploy.resolve(jar.name + ".jar"), "installed beside " + old.getVersion() + ":");
+                return;
             }
+            Optional<Bundle> next = startBeside(jar, old);
+            if (file.isPresent()) {
+                try {
+                    deploy(call, jar, file.get(), "updated");
+                } finally {
+                    if (next.isPresent()) remove(next.get());
+                }
+                return;
+            }
+            // part of the distribution
+            if (next.isPresent()) {
+                remove(old);
+            } else {
+                try (InputStream in = Files.newInputStream(jar.file)) {
+                    old.update(in);
+                }
+            }
+            started(call, jar, "updated, until the gateway ends,", next.orElse(old));
         }
+    }
+
+    /**
+     * Starts the new bundle while the old one serves: what doesn't run is refused, and devices wait no longer than
+     * their volumes take to change hands. Empty where the framework doesn't allow both: that one updates in place.
+     */
+    private Optional<Bundle> startBeside(Download jar, Bundle old) throws Exception {
+        if (jar.singleton
+                || old.getHeaders("").get(Constants.BUNDLE_SYMBOLICNAME).contains(SINGLETON)) return Optional.empty();
+        Bundle next;
+        try (InputStream in = Files.newInputStream(jar.file)) {
+            next = context.installBundle("dblock:" + jar.name + ":" + UUID.randomUUID(), in);
+        } catch (BundleException e) {
+            if (e.getType() == BundleException.DUPLICATE_BUNDLE_ERROR) return Optional.empty();
+            throw e;
+        }
+        String problem = "";
+        try {
+            next.start();
+            if (hasBackend(old) && !waited(() -> hasBackend(next))) problem = "it brings no backend";
+        } catch (BundleException e) {
+            problem = e.getMessage();
+        }
+        if (problem.isEmpty()) return Optional.of(next);
+        remove(next);
+        throw new BlockException(
+                Reason.INVALID, jar.name + " " + jar.version + " doesn't run, so the old one stays: " + problem);
+    }
+
+    private static boolean hasBackend(Bundle bundle) {
+        ServiceReference<?>[] services = bundle.getRegisteredServices();
+        return services != null
+                && Stream.of(services).anyMatch(service -> service.getProperty(BlockStore.BACKEND) != null);
+    }
+
+    /** Uninstalls a bundle with its classes. */
+    private void remove(Bundle bundle) throws BundleException {
+        bundle.uninstall();
+        context.getBundle(Constants.SYSTEM_BUNDLE_LOCATION)
+                .adapt(FrameworkWiring.class)
+                .refreshBundles(Set.of(bundle));
     }
 
     private void remove(Call call) throws Exception {
@@ -129,19 +188,16 @@ final class BundleCommands {
             throw new BlockException(
                     Reason.TIMED_OUT,
                     target + " is there, but nobody installed it: does the gateway watch " + deploy + "?");
-        started(call, jar, done);
+        started(call, jar, done, bundlesFrom(target).findAny().orElseThrow());
     }
 
     /** Waits until the jar's bundle runs, and says what it brought or what it lacks. */
-    private void started(Call call, Download jar, String done) throws Exception {
-        if (!waited(() -> bundle(jar.name, jar.version)
-                .filter(b -> b.getState() == Bundle.ACTIVE)
-                .isPresent())) {
-            String why = "it is not there";
-            Optional<Bundle> bundle = bundle(jar.name, jar.version);
+    private void started(Call call, Download jar, String done, Bundle bundle) throws Exception {
+        if (!waited(
+                () -> bundle.getState() == Bundle.ACTIVE && bundle.getVersion().equals(jar.version))) {
+            String why = "it did not start in " + PATIENCE_SECONDS + " s";
             try {
-                if (bundle.isPresent()) bundle.get().start();
-                why = "it did not start in " + PATIENCE_SECONDS + " s";
+                bundle.start();
             } catch (BundleException e) {
                 why = e.getMessage();
             }
@@ -179,12 +235,6 @@ final class BundleCommands {
         return bundles().filter(b -> symbolicName.equals(b.getSymbolicName())).findFirst();
     }
 
-    private Optional<Bundle> bundle(String symbolicName, Version version) {
-        return bundles()
-                .filter(b -> symbolicName.equals(b.getSymbolicName()) && version.equals(b.getVersion()))
-                .findFirst();
-    }
-
     private Stream<Bundle> bundlesFrom(Path file) {
         String end = file.getFileName().toString();
         return bundles()
@@ -216,9 +266,13 @@ final class BundleCommands {
         final Path file;
         final String name;
         final Version version;
+        final boolean singleton;
 
         private Download(Path file, Manifest manifest) {
             this.file = file;
+            singleton = manifest.getMainAttributes()
+                    .getValue(Constants.BUNDLE_SYMBOLICNAME)
+                    .contains(SINGLETON);
             name = symbolicName(manifest);
             version = Version.parseVersion(manifest.getMainAttributes().getValue(Constants.BUNDLE_VERSION));
         }

@@ -14,6 +14,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.ServiceLoader;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
@@ -25,6 +26,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.osgi.framework.Bundle;
+import org.osgi.framework.BundleEvent;
+import org.osgi.framework.SynchronousBundleListener;
 import org.osgi.framework.launch.Framework;
 import org.osgi.framework.launch.FrameworkFactory;
 
@@ -47,6 +50,7 @@ class BundleCommandsTest {
         Map<String, String> configuration = new HashMap<>();
         configuration.put(
                 "org.osgi.framework.storage", home.resolve("cache/framework").toString());
+        configuration.put("org.osgi.framework.bsnversion", "multiple"); // as the distribution's
         configuration.put("felix.fileinstall.dir", home.resolve("deploy").toString());
         configuration.put("felix.fileinstall.poll", "100");
         configuration.put(
@@ -129,6 +133,45 @@ class BundleCommandsTest {
         assertThat(run("remove-backend", "my")).isEqualTo("removed test.my\n");
         assertThat(installed()).isEmpty();
         assertThat(leftInCache()).isEmpty();
+    }
+
+    /** A jar in the watched folder, and one of the distribution. */
+    @Test
+    void aJarThatDoesNotRunIsRefusedAndTheOldOneStays() throws Exception {
+        jar("good.jar", "Bundle-SymbolicName: test.my\nBundle-Version: 1.0.0\n");
+        jar("bad.jar", "Bundle-SymbolicName: test.my\nBundle-Version: 1.0.0\nRequire-Bundle: absent\n");
+        framework
+                .getBundleContext()
+                .installBundle("dist", Files.newInputStream(elsewhere.resolve("good.jar")))
+                .start();
+        assertThatThrownBy(() -> run("update-backend", "bad.jar"))
+                .hasMessageContaining("test.my 1.0.0 doesn't run, so the old one stays")
+                .hasMessageContaining("absent");
+        assertThat(installed()).containsExactly("test.my 1.0.0");
+        framework.getBundleContext().getBundle("dist").uninstall();
+
+        run("install-backend", "good.jar");
+        byte[] deployed = Files.readAllBytes(home.resolve("deploy/test.my.jar"));
+        assertThatThrownBy(() -> run("update-backend", "bad.jar")).hasMessageContaining("so the old one stays");
+        assertThat(installed()).containsExactly("test.my 1.0.0");
+        assertThat(home.resolve("deploy/test.my.jar")).hasBinaryContent(deployed);
+        assertThat(leftInCache()).isEmpty();
+    }
+
+    @Test
+    void theOldBundleStopsOnlyWhenTheNewOneRuns() throws Exception {
+        jar("part.jar", "Bundle-SymbolicName: test.part\nBundle-Version: 1.0.0\n");
+        Bundle old =
+                framework.getBundleContext().installBundle("dist", Files.newInputStream(elsewhere.resolve("part.jar")));
+        old.start();
+        List<String> events = new CopyOnWriteArrayList<>();
+        framework.getBundleContext().addBundleListener((SynchronousBundleListener) event -> {
+            if (event.getType() == BundleEvent.STARTED) events.add("started");
+            if (event.getType() == BundleEvent.STOPPING) events.add("stopping " + (event.getBundle() == old));
+        });
+        run("update-backend", "part.jar");
+        assertThat(events).containsExactly("started", "stopping true");
+        assertThat(installed()).containsExactly("test.part 1.0.0");
     }
 
     @Test

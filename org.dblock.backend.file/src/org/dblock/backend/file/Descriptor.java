@@ -30,9 +30,11 @@ final class Descriptor implements AutoCloseable {
 
     /** @param flags of open(2) */
     static Descriptor open(String path, int flags) throws BlockException {
+        Posix.bind(); // for as long as it is open: a volume may be closed later than its store
         try {
             return new Descriptor(path, Posix.open(path, flags | Posix.O_CLOEXEC, 0600));
         } catch (LastErrorException e) {
+            Posix.unbind();
             throw failure("open", path, e);
         }
     }
@@ -151,7 +153,15 @@ final class Descriptor implements AutoCloseable {
     public synchronized void close() {
         if (closed) return;
         closed = true;
-        if (inside == 0) Posix.close(fd);
+        if (inside == 0) closeNow();
+    }
+
+    private void closeNow() {
+        try {
+            Posix.close(fd);
+        } finally {
+            Posix.unbind();
+        }
     }
 
     private synchronized void enter() throws ClosedChannelException {
@@ -160,7 +170,7 @@ final class Descriptor implements AutoCloseable {
     }
 
     private synchronized void leave() {
-        if (--inside == 0 && closed) Posix.close(fd);
+        if (--inside == 0 && closed) closeNow();
     }
 
     private static BlockException failure(String what, String path, LastErrorException e) {

@@ -22,6 +22,7 @@ import org.dblock.api.VolumeSpec;
 import org.osgi.framework.BundleContext;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Deactivate;
 import org.osgi.service.metatype.annotations.AttributeDefinition;
 import org.osgi.service.metatype.annotations.ObjectClassDefinition;
 
@@ -67,6 +68,12 @@ public final class FileBlockStore implements BlockStore {
     /** A store whose relative volumes lie in a folder. */
     FileBlockStore(Path folder) {
         this.folder = folder;
+        Posix.bind();
+    }
+
+    @Deactivate
+    void deactivate() {
+        Posix.unbind();
     }
 
     @Override
@@ -93,7 +100,7 @@ public final class FileBlockStore implements BlockStore {
             channel = channel(path, spec.readOnly(), options.direct());
             return new FileVolume(
                     path, descriptor, channel, geometry, device, options.direct(), options.preallocate() && !device);
-        } catch (IOException | RuntimeException e) {
+        } catch (IOException | RuntimeException | Error e) { // a bundle whose classes don't load, too
             if (channel != null) channel.close();
             if (isNew && BlockException.reasonOf(e) != Reason.IN_USE) Files.deleteIfExists(path);
             descriptor.close();

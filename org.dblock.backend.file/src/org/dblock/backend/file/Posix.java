@@ -35,24 +35,21 @@ final class Posix {
     static final int EOPNOTSUPP = 95;
     static final int EDQUOT = 122;
 
-    private static boolean bound;
-
-    static {
-        bind();
-    }
+    private static int users;
 
     private Posix() {}
 
-    /** Binds the calls, once more after {@link #unbind}. */
-    static void bind() {
-        if (!bound) Native.register(Posix.class, Platform.C_LIBRARY_NAME);
-        bound = true;
+    /** Binds the calls, if nobody has yet; who called this calls {@link #unbind} when done. */
+    static synchronized void bind() {
+        if (users == 0) Native.register(Posix.class, Platform.C_LIBRARY_NAME);
+        users++;
     }
 
-    static void unbind() {
+    /** Lets JNA forget this class after its last user: it would hold on to the classes of a bundle that is gone. */
+    static synchronized void unbind() {
+        if (--users > 0) return;
         Native.getLibraryOptions(Posix.class).clear(); // JNA caches them for ever, and they refer to the class
         Native.unregister(Posix.class);
-        bound = false;
     }
 
     static native int open(String path, int flags, int mode) throws LastErrorException;

@@ -69,6 +69,7 @@ public final class RamBlockStore implements BlockStore {
     @Activate
     public RamBlockStore(Settings settings) {
         budget = new Budget(limit(settings));
+        Posix.bind();
     }
 
     @Modified
@@ -86,6 +87,7 @@ public final class RamBlockStore implements BlockStore {
             free(disk);
         }
         disks.clear();
+        Posix.unbind();
     }
 
     @Override
@@ -97,15 +99,16 @@ public final class RamBlockStore implements BlockStore {
                     "ramdisk '" + spec.volume() + "' is open already, in this process: close that device first");
         Ramdisk inherited = Ramdisk.adopt(spec.inherited(), budget);
         Ramdisk disk = inherited != null ? inherited : present != null ? present : create(spec);
+        RamVolume volume;
         try {
             checkFits(spec, disk);
-        } catch (BlockException e) {
+            volume = new RamVolume(this, disk, spec.readOnly());
+        } catch (BlockException | RuntimeException | Error e) { // a bundle whose classes don't load, too
             if (inherited != null) spec.inherited().putAll(inherited.handOver());
             throw e;
         }
         if (inherited != null && present != null) free(present); // left behind by a device that went on elsewhere
         disks.put(spec.volume(), disk);
-        RamVolume volume = new RamVolume(this, disk, spec.readOnly());
         open.put(disk, volume);
         return volume;
     }

@@ -91,29 +91,29 @@ class RamBlockStoreTest {
 
     @Test
     void handsItsContentsOverToAnotherStore() throws IOException {
-        RamBlockStore successor = new RamBlockStore(limit("64M"));
+        RamBlockStore old = new RamBlockStore(limit("64M"));
         long before = sharedMemory();
-        BlockVolume volume = store.open(VolumeSpec.of("a", 3L << 30));
+        BlockVolume volume = old.open(VolumeSpec.of("a", 3L << 30));
         write(volume, (2L << 30) - 512, (byte) 9, 1024);
         Map<String, Object> state = new HashMap<>(volume.handOver());
         volume.close();
-        assertThat(store.budget().used()).isZero();
-        assertThat(store.list(VolumeSpec.of("", 0))).isEmpty();
-        store.deactivate();
+        assertThat(old.budget().used()).isZero();
+        assertThat(old.list(VolumeSpec.of("", 0))).isEmpty();
+        old.deactivate();
         assertThat(state.values()).allSatisfy(v -> assertThat(loaderOf(v)).isNull());
-        assertReason(() -> successor.open(VolumeSpec.of("a", 1 << 30).withInherited(state)), Reason.INVALID);
+        assertReason(() -> store.open(VolumeSpec.of("a", 1 << 30).withInherited(state)), Reason.INVALID);
         assertThat(state).as("a failed open leaves the state to another one").isNotEmpty();
-        try (BlockVolume next = successor.open(VolumeSpec.of("a", 0).withInherited(state))) {
+        try (BlockVolume next = store.open(VolumeSpec.of("a", 0).withInherited(state))) {
             assertThat(state).isEmpty();
             assertThat(read(next, (2L << 30) - 1024, 2048))
                     .startsWith(new byte[512])
                     .endsWith(new byte[512])
                     .contains(9);
-            assertThat(successor.budget().used()).isEqualTo(8192);
+            assertThat(store.budget().used()).isEqualTo(8192);
             next.writeZeroes((2L << 30) - 512, 1024, true, false);
             assertThat(read(next, (2L << 30) - 1024, 2048)).containsOnly(0);
         }
-        successor.deactivate();
+        store.delete(VolumeSpec.of("a", 0));
         assertThat(sharedMemory()).isLessThan(before + MIB);
     }
 
