@@ -5,7 +5,7 @@ bin=$1 form=$2
 
 # A tree of real files, small enough for an emulated machine.
 tree=/usr/share/perl
-[ $form = full ] || tree=$(echo /usr/share/perl/5.*.*/unicore/lib)
+[ $form = full ] || tree=$(realpath "$(dirname "$0")/..")
 
 file_system() {
 	local type=$1 name=$2
@@ -90,7 +90,7 @@ a_disk_has_the_partitions_that_its_table_says() {
 a_disk_without_partitions_has_none() {
 	serve db0 64M
 	printf 'label: dos\n,16M\n' | sfdisk -q --no-reread /dev/db0
-	! blockdev --rereadpt /dev/db0
+	fails blockdev --rereadpt /dev/db0
 	[ ! -e /dev/db0p1 ]
 }
 
@@ -113,7 +113,7 @@ a_forced_destroy_under_a_mounted_file_system_hangs_nothing() {
 	mount /dev/db0 "$mnt"
 	dd if=/dev/zero of="$mnt/dirty" bs=1M count=8
 	"$bin/sample_ramdisk" -D db0
-	! sync -f "$mnt" || true
+	sync -f "$mnt" || true
 	umount "$mnt"
 	wait $server
 	[ ! -e /sys/block/db0 ]
@@ -130,15 +130,32 @@ a_forced_destroy_ends_a_scheduler_change_that_waits_for_a_dead_server() {
 	changer=$!
 	sleep 0.5
 	"$bin/sample_ramdisk" -D db0
-	! wait $reader
+	fails wait $reader
 	wait $changer || true
+}
+
+udev_names_a_disk_by_its_uuid() {
+	local uuid
+	mkdir -p /run/udev/rules.d
+	cp "$(dirname "$0")/../60-dblock.rules" /run/udev/rules.d/
+	/lib/systemd/systemd-udevd &
+	udevd=$!
+	trap 'kill $udevd' EXIT
+	serve db0 64M -p
+	uuid=$(attribute db0 uuid)
+	# What comes before it listens is lost on it.
+	eventually sh -c "echo change >/sys/block/db0/uevent; sleep 0.5; [ /dev/disk/by-id/dblock-$uuid -ef /dev/db0 ]"
+	printf 'label: dos\n,16M\n' | sfdisk -q /dev/db0
+	eventually test /dev/disk/by-id/dblock-$uuid-part1 -ef /dev/db0p1
+	eventually destroy db0
+	eventually test ! -L /dev/disk/by-id/dblock-$uuid
 }
 
 the_module_stays_while_a_device_exists() {
 	serve db0 64M
 	kill -9 $server
 	wait $server || true
-	! rmmod dblock
+	fails rmmod dblock
 	"$bin/sample_ramdisk" -D db0
 	eventually rmmod dblock
 	insmod "$DBLOCK_MODULE"
@@ -147,11 +164,12 @@ the_module_stays_while_a_device_exists() {
 short="ext4_keeps_a_tree fio_verifies_what_four_jobs_wrote large_requests_arrive_whole
 	a_disk_has_the_partitions_that_its_table_says a_disk_without_partitions_has_none a_mounted_file_system_grows
 	a_forced_destroy_under_a_mounted_file_system_hangs_nothing
-	a_forced_destroy_ends_a_scheduler_change_that_waits_for_a_dead_server the_module_stays_while_a_device_exists"
+	a_forced_destroy_ends_a_scheduler_change_that_waits_for_a_dead_server udev_names_a_disk_by_its_uuid
+	the_module_stays_while_a_device_exists"
 full="ext4_keeps_a_tree_in_a_file_with_4096_byte_blocks"
 # Where the kernel has them: User-mode Linux doesn't.
 for type in xfs btrfs; do
 	! modprobe $type 2>/dev/null || full+=" ${type}_keeps_a_tree"
 done
 [ $form = short ] || short+=" $full"
-run_tests $short
+run_tests ${TESTS:-$short}

@@ -184,25 +184,26 @@ static inline struct dblock_exchange exchange_args(void)
 	};
 }
 
-/* Fetches up to @max requests; waits for the first as long as need be. */
-static inline int fetch(int fd, struct dblock_request *r, int max)
+/* Fetches up to @max requests; waits for the first as long as it is told. */
+static inline int fetch_within(int fd, struct dblock_request *r, int max, int ms)
 {
 	struct dblock_exchange x = exchange_args();
 
 	x.fetched = (uintptr_t)r;
 	x.max_fetch = max;
-	x.timeout_ms = PATIENCE_S * 1000;
+	x.timeout_ms = ms;
 	return ioctl(fd, DBLOCK_EXCHANGE, &x);
+}
+
+static inline int fetch(int fd, struct dblock_request *r, int max)
+{
+	return fetch_within(fd, r, max, PATIENCE_S * 1000);
 }
 
 /* Fetches only what is there. */
 static inline int fetch_now(int fd, struct dblock_request *r, int max)
 {
-	struct dblock_exchange x = exchange_args();
-
-	x.fetched = (uintptr_t)r;
-	x.max_fetch = max;
-	return ioctl(fd, DBLOCK_EXCHANGE, &x);
+	return fetch_within(fd, r, max, 0);
 }
 
 /* Answers; returns 0, the status of a refusal, or -1. */

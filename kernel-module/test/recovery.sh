@@ -14,6 +14,17 @@ loads() {
 	while [ ! -e "$work/enough" ]; do load || return; done
 }
 
+# Stops the server where it has requests that it hasn't answered; tries that a few times.
+stop_with_requests() {
+	local i
+	for ((i = 0; i < 50; i++)); do
+		kill -STOP $server
+		[ "$(attribute db0 delivered)" = 0 ] || return 0
+		kill -CONT $server
+		sleep 0.0$((RANDOM % 10))
+	done
+}
+
 kill_9_costs_no_request() {
 	local round committed begin
 	rm -f "$work/enough"
@@ -23,6 +34,7 @@ kill_9_costs_no_request() {
 	for ((round = 1; round <= rounds; round++)); do
 		committed=$(attribute db0 committed)
 		eventually sh -c "[ \$(cat /sys/block/db0/dblock/committed) -gt $((committed + RANDOM % 100)) ]"
+		[ $((round % 2)) = 0 ] || stop_with_requests
 		kill -9 $server
 		wait $server || true
 		begin=$(date +%s%N)
@@ -36,6 +48,7 @@ kill_9_costs_no_request() {
 	[ "$(attribute db0 failed)" = 0 ]
 	[ "$(attribute db0 generation)" = $((rounds + 1)) ]
 	echo "note: $rounds kills, $(attribute db0 redelivered) requests delivered again"
+	[ "$(attribute db0 redelivered)" != 0 ]
 	destroy db0
 }
 
@@ -64,10 +77,32 @@ a_disk_in_memory_fails_cleanly() {
 	wait $server || true
 	eventually sh -c '[ $(cat /sys/block/db0/dblock/state) = failed ]'
 	# An error, not zeroes and not what was there before.
-	! dd if=/dev/db0 of="$work/read.img" bs=4k count=1 iflag=direct
+	fails dd if=/dev/db0 of="$work/read.img" bs=4k count=1 iflag=direct
 	[ ! -s "$work/read.img" ]
-	! "$bin/sample_ramdisk" db0 32M
+	fails "$bin/sample_ramdisk" db0 32M
 	destroy db0
 }
 
-run_tests kill_9_costs_no_request a_mounted_file_system_outlives_its_server a_disk_in_memory_fails_cleanly
+a_killed_server_s_disk_is_destroyed_under_load() {
+	# at once; and when it is known to have failed
+	serve db0 32M -f "$work/a.img" -r 4294967295
+	load >"$work/fio.log" 2>&1 &
+	loader=$!
+	eventually sh -c '[ $(cat /sys/block/db0/dblock/committed) -gt 20 ]'
+	kill -9 $server
+	"$bin/sample_ramdisk" -D db0
+	fails wait $loader
+	[ ! -e /sys/block/db0 ]
+	serve db0 32M
+	load >"$work/fio.log" 2>&1 &
+	loader=$!
+	eventually sh -c '[ $(cat /sys/block/db0/dblock/committed) -gt 20 ]'
+	kill -9 $server
+	eventually sh -c '[ $(cat /sys/block/db0/dblock/state) = failed ]'
+	fails wait $loader
+	destroy db0
+	[ ! -e /sys/block/db0 ]
+}
+
+run_tests kill_9_costs_no_request a_mounted_file_system_outlives_its_server a_disk_in_memory_fails_cleanly \
+	a_killed_server_s_disk_is_destroyed_under_load

@@ -20,14 +20,17 @@ attribute() { cat "/sys/block/$1/dblock/$2"; }
 
 # eventually COMMAND: polls until it succeeds, for two minutes: far longer than anything takes.
 eventually() {
-	local i
-	for ((i = 0; i < 1200; i++)); do
+	local end=$((SECONDS + 120))
+	while [ $SECONDS -lt $end ]; do
 		! "$@" || return 0
 		sleep 0.1
 	done
 	echo "  in vain: $*"
 	return 1
 }
+
+# fails COMMAND: it must not succeed. (A plain "! command" never ends a test, whatever comes of it.)
+fails() { ! "$@"; }
 
 clear_away() {
 	local d

@@ -222,6 +222,9 @@ public final class NbdServer implements FrontEnd, DeviceListener {
             if (channel.getLocalAddress() instanceof InetSocketAddress) {
                 channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
                 channel.setOption(StandardSocketOptions.SO_KEEPALIVE, true);
+            } else {
+                // more than a piece of a read: with the usual 208 KiB the thread sleeps twice for each
+                channel.setOption(StandardSocketOptions.SO_SNDBUF, 4 * Transmission.PIECE);
             }
             String peer = Wire.peer(channel);
             String name = "nbd client " + clients.incrementAndGet() + (peer.isEmpty() ? "" : " from " + peer) + " on "

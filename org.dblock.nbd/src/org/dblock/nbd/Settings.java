@@ -42,5 +42,5 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
                     "microseconds that a connection with traffic looks for its next request before it sleeps; 0: none."
                             + " It shortens the answer to a client that waits for each, and costs that much of a"
                             + " processor")
-    int spinMicros() default 50;
+    int spinMicros() default 200;
 }

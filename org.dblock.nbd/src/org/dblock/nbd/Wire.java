@@ -47,6 +47,9 @@ final class Wire {
     private long deadline = Long.MAX_VALUE;
     private String deadlineMissed = "";
     private long spin;
+    /** See {@link Spinners#note}. */
+    private long tick;
+
     private boolean eof;
     private volatile boolean finishing;
     private volatile boolean poked;
@@ -166,7 +169,10 @@ final class Wire {
     private boolean receive(ByteBuffer into, boolean pokable) throws Disconnected {
         try {
             int got = channel.read(into);
-            if (got == 0 && spin > 0 && !blocked) got = spin(into);
+            if (got == 0 && spinners.most() > 0) {
+                tick = spinners.note(tick, System.nanoTime());
+                if (spin > 0 && !blocked && spinners.room()) got = spin(into);
+            }
             while (got == 0) {
                 if (finishing) return false;
                 if (pokable && poked) {
@@ -190,19 +196,14 @@ final class Wire {
 
     /** Looks for input for a moment without sleeping; each time in vain halves the next one. */
     private int spin(ByteBuffer into) throws IOException {
-        if (!spinners.enter()) return 0;
-        try {
-            long began = System.nanoTime();
-            int got;
-            do {
-                Thread.onSpinWait();
-                got = channel.read(into);
-            } while (got == 0 && !finishing && System.nanoTime() - began < spin);
-            spin = got == 0 ? spin / 2 < spinners.least() ? 0 : spin / 2 : spinners.most();
-            return got;
-        } finally {
-            spinners.leave();
-        }
+        long began = System.nanoTime();
+        int got;
+        do {
+            Thread.onSpinWait();
+            got = channel.read(into);
+        } while (got == 0 && !finishing && System.nanoTime() - began < spin && spinners.room());
+        spin = got == 0 ? spin / 2 < spinners.least() ? 0 : spin / 2 : spinners.most();
+        return got;
     }
 
     /** Sleeps until there is input (if asked for), or a wake-up, or room for the replies that are ready. */

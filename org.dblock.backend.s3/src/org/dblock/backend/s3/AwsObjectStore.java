@@ -2,7 +2,6 @@ package org.dblock.backend.s3;
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.net.URI;
 import java.nio.ByteBuffer;
 import java.security.MessageDigest;
@@ -14,6 +13,7 @@ import java.util.List;
 import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
 import software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.core.ResponseInputStream;
 import software.amazon.awssdk.core.checksums.RequestChecksumCalculation;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.SdkException;
@@ -26,6 +26,7 @@ import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.S3ClientBuilder;
 import software.amazon.awssdk.services.s3.model.DeleteObjectsResponse;
 import software.amazon.awssdk.services.s3.model.GetObjectRequest;
+import software.amazon.awssdk.services.s3.model.GetObjectResponse;
 import software.amazon.awssdk.services.s3.model.ObjectIdentifier;
 import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 
@@ -33,9 +34,14 @@ import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 final class AwsObjectStore implements ObjectStore {
     private final S3Client client;
     private final String bucket;
+    private final String noCredentials;
 
     AwsObjectStore(S3Options options) {
         bucket = options.bucket();
+        noCredentials = "there are no credentials for bucket " + bucket + ": set AWS_ACCESS_KEY_ID and"
+                + " AWS_SECRET_ACCESS_KEY in the gateway's environment, or write them into the profile '"
+                + (options.profile().isEmpty() ? "default" : options.profile())
+                + "' of ~/.aws/credentials (no role of a container or an instance was found either)";
         AwsCredentialsProvider credentials = options.profile().isEmpty()
                 ? DefaultCredentialsProvider.builder().build()
                 : DefaultCredentialsProvider.builder()
@@ -102,16 +108,21 @@ final class AwsObjectStore implements ObjectStore {
                 .key(key)
                 .range("bytes=" + offset + "-" + (offset + into.remaining() - 1))
                 .build();
-        try (InputStream in = client.getObject(request)) {
+        try (ResponseInputStream<GetObjectResponse> in = client.getObject(request)) {
+            int start = into.position();
             while (into.hasRemaining()) {
                 int n = in.read(into.array(), into.arrayOffset() + into.position(), into.remaining());
                 if (n < 0) break;
                 into.position(into.position() + n);
             }
+            Long promised = in.response().contentLength();
+            if (promised != null && promised != into.position() - start)
+                throw new IOException("get " + bucket + "/" + key + ": the answer ended after "
+                        + (into.position() - start) + " of " + promised + " bytes");
         } catch (AwsServiceException e) {
             if (e.statusCode() == 416) return; // the object ends before
-            // a missing bucket is trouble; only a missing object says something about the volume
-            if (e.statusCode() == 404 && !"NoSuchBucket".equals(code(e))) throw new Missing(key);
+            // a missing bucket, or what a proxy doesn't know, is trouble; only this says something about the volume
+            if (e.statusCode() == 404 && "NoSuchKey".equals(code(e))) throw new Missing(key);
             throw failure("get", key, e);
         } catch (SdkException e) {
             throw failure("get", key, e);
@@ -151,6 +162,8 @@ final class AwsObjectStore implements ObjectStore {
     }
 
     private IOException failure(String what, String key, SdkException e) {
+        if (String.valueOf(e.getMessage()).startsWith("Unable to load credentials"))
+            return new IOException(noCredentials, e);
         String why = e instanceof AwsServiceException service
                 ? "status " + service.statusCode() + ", " + code(service)
                 : e.getMessage();

@@ -22,6 +22,9 @@ final class Bucket {
     private final Scheduler scheduler;
     private final String volume;
     private String trouble = "";
+    /** How many requests are being repeated: while one is, another's success doesn't end the trouble. */
+    private int repeating;
+
     private long troubleSince;
     private boolean told;
     private boolean ending;
@@ -71,27 +74,48 @@ final class Bucket {
     private <T> T repeat(Call<T> call, long patience) throws IOException {
         long start = scheduler.nanos();
         long pause = FIRST_PAUSE;
-        while (true) {
-            try {
-                T result = call.run();
-                scheduler.lock();
-                if (told) LOG.log(System.Logger.Level.INFO, "volume " + volume + ": the object store answers again");
-                trouble = "";
-                told = false;
-                scheduler.unlock();
-                return result;
-            } catch (ObjectStore.Missing e) {
-                throw e;
-            } catch (IOException e) {
-                pause(e, start, pause, patience);
-                pause = Math.min(pause * 2, LONGEST_PAUSE);
+        boolean counted = false;
+        boolean answered = false;
+        try {
+            while (true) {
+                boolean interrupted = Thread.currentThread().isInterrupted();
+                try {
+                    T result = call.run();
+                    answered = true;
+                    return result;
+                } catch (ObjectStore.Missing e) {
+                    answered = true;
+                    throw e;
+                } catch (IOException | RuntimeException e) {
+                    boolean first = !counted;
+                    counted = true;
+                    pause(e, first, start, pause, patience);
+                    pause = Math.min(pause * 2, LONGEST_PAUSE);
+                } finally {
+                    // the SDK interrupts a call that takes too long; that must not close the journal's file after it
+                    if (!interrupted) Thread.interrupted();
+                }
             }
+        } finally {
+            done(counted, answered);
         }
     }
 
-    private void pause(IOException failure, long start, long pause, long patience) throws BlockException {
+    private void done(boolean counted, boolean answered) {
+        scheduler.lock();
+        if (counted) repeating--;
+        if (answered && repeating == 0 && !trouble.isEmpty()) {
+            if (told) LOG.log(System.Logger.Level.INFO, "volume " + volume + ": the object store answers again");
+            trouble = "";
+            told = false;
+        }
+        scheduler.unlock();
+    }
+
+    private void pause(Exception failure, boolean first, long start, long pause, long patience) throws BlockException {
         scheduler.lock();
         try {
+            if (first) repeating++;
             long now = scheduler.nanos();
             if (trouble.isEmpty()) troubleSince = now;
             if (!told && now - troubleSince > QUIET) {
@@ -100,7 +124,7 @@ final class Bucket {
                         System.Logger.Level.WARNING,
                         "volume " + volume + ": the object store fails, will be asked again: " + failure);
             }
-            trouble = String.valueOf(failure.getMessage());
+            trouble = failure instanceof IOException ? String.valueOf(failure.getMessage()) : failure.toString();
             if (ending)
                 throw new BlockException(
                         Reason.SHUTTING_DOWN, "shutting down while the object store fails: " + trouble);

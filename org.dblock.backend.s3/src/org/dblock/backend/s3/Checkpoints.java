@@ -58,6 +58,13 @@ final class Checkpoints {
         return state.appliedBytes >= 20 * dirty;
     }
 
+    /** What a volume of some bytes is before its first checkpoint. */
+    State none(long size) {
+        newest = null;
+        older = null;
+        return new State(volume, size, rules);
+    }
+
     /** Reads the checkpoint of a root. */
     State load(String rootKey) throws IOException {
         ByteBuffer in = wholeRoot(rootKey);
@@ -168,16 +175,19 @@ final class Checkpoints {
         scheduler.unlock();
         Map<ExtentPage, ExtentPage.Part> fresh = new HashMap<>();
         Map<ExtentPage, int[]> places = new HashMap<>();
+        boolean stored = false;
         try {
             parts(pages, slot, nonce, fresh, places);
             root(pages, slot, nonce, fixed, objects.flip(), fresh, places);
+            stored = true;
         } finally {
             scheduler.lock();
             for (Frozen frozen : pages) {
                 ExtentPage page = frozen.page;
                 page.frozen = false;
                 ExtentPage.Part part = fresh.get(page);
-                if (part == null || state.map.page(frozen.number) != page) continue;
+                // a part whose put failed must not be named by a later root
+                if (!stored || part == null || state.map.page(frozen.number) != page) continue;
                 page.part = part;
                 page.offset = places.get(page)[0];
                 page.crc = places.get(page)[1];

@@ -3,13 +3,16 @@ package org.dblock.backend.s3;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * Gives back the space of objects of which little is live: copies what is live to a new object of the log. One thread.
  */
 final class Collector {
+    private static final System.Logger LOG = System.getLogger(Collector.class.getName());
     private static final int VICTIMS = 32;
 
     private final State state;
@@ -17,6 +20,7 @@ final class Collector {
     private final ReadCache cache;
     private final Scheduler scheduler;
     private final Settings settings;
+    private final Set<Long> unreadable = new HashSet<>();
     private long notBefore;
 
     /** A stretch of live blocks of a victim. */
@@ -53,13 +57,18 @@ final class Collector {
     private int choose(List<Long> victims) {
         record Candidate(long slot, int live, double benefit) {}
         List<Candidate> candidates = new ArrayList<>();
+        long held = 0;
         for (Map.Entry<Long, State.Stored> entry : state.objects.entrySet()) {
             State.Stored stored = entry.getValue();
-            if (stored.live == 0 || stored.live == stored.payloadBlocks) continue;
+            if (stored.live > 0) held += stored.payloadBlocks;
+            if (stored.live == 0 || stored.live == stored.payloadBlocks || unreadable.contains(entry.getKey()))
+                continue;
             double used = (double) stored.live / stored.payloadBlocks;
             double age = state.slot - entry.getKey() + 1.0;
             candidates.add(new Candidate(entry.getKey(), stored.live, (1 - used) * age / (1 + used)));
         }
+        // what is dead goes with the next checkpoints, without being copied
+        if (state.liveBlocks * 100 >= held * settings.collectBelow()) return 0;
         candidates.sort((a, b) -> Double.compare(b.benefit, a.benefit));
         int blocks = 0;
         for (Candidate candidate : candidates) {
@@ -81,10 +90,19 @@ final class Collector {
             State.Stored stored = state.objects.get(slot);
             scheduler.unlock();
             if (stored == null) continue;
-            Header victim = cache.header(slot, stored);
-            List<Live> here = liveOf(slot, victim);
-            if (here.isEmpty()) continue;
-            ByteBuffer payload = cache.payload(slot, stored, victim.payloadCrc, 0, stored.payloadBlocks);
+            List<Live> here;
+            ByteBuffer payload;
+            try {
+                Header victim = cache.header(slot, stored);
+                here = liveOf(slot, victim);
+                if (here.isEmpty()) continue;
+                payload = cache.payload(slot, stored, victim.payloadCrc, 0, stored.payloadBlocks);
+            } catch (ObjectStore.Missing | Corruption e) {
+                // left as it is, so that a later look finds what can be saved; the others go on
+                LOG.log(System.Logger.Level.ERROR, "the space of slot " + slot + " can't be collected: " + e);
+                unreadable.add(slot);
+                continue;
+            }
             for (Live piece : here) all.put(payload.slice(piece.at * Header.BLOCK, piece.blocks * Header.BLOCK));
             live.addAll(here);
             long bytes = (long) stored.payloadBlocks * Header.BLOCK;

@@ -3,6 +3,7 @@ package org.dblock.backend.s3;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import org.dblock.api.BlockException;
 import org.dblock.api.Reason;
@@ -12,6 +13,7 @@ import org.dblock.api.Reason;
  * log, where the old owner's next put will fail. No lease, no clock. Step by step in docs/s3-format.md.
  */
 final class Fence {
+    private static final System.Logger LOG = System.getLogger(Fence.class.getName());
     private static final int FIRST_READ = 64 << 10;
     private static final int MOST_ATTEMPTS = 100;
     private static final int LOSSES = 3;
@@ -27,7 +29,8 @@ final class Fence {
 
     /** Is asked before each takeover whether the present owner may be displaced, and prepares the journal. */
     interface Admission {
-        void admit(State state) throws IOException;
+        /** Returns the nonce of the owner to be, which the journal knows by now. */
+        long admit(State state) throws IOException;
     }
 
     Fence(
@@ -50,21 +53,26 @@ final class Fence {
     /** A state together with the root from which it was read. */
     record Reading(String root, State state) {}
 
-    /** Reads the state at the end of the log; what it names was there when the reading began. */
+    /**
+     * Reads the state at the end of the log; what it names was there when the reading began. A root that is damaged is
+     * made up for by the one before it, from which the log leads to the same state.
+     */
     Reading read() throws IOException {
         IOException last = null;
         for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
             String root = checkpoints.newest();
             State state = null;
             try {
-                state = root.isEmpty() ? new State(format.volume(), format.size(), rules) : checkpoints.load(root);
-                replay(state);
+                state = from(root);
                 last = null;
             } catch (ObjectStore.Missing | Corruption e) {
                 // with an owner at work this may be one of its deletions; without, it is real
-                if (last != null && last.getMessage().equals(e.getMessage()) && attempt > LOSSES)
-                    throw new Corruption("volume " + format.volume() + " is damaged: " + e.getMessage());
-                last = e;
+                if (last != null && last.getMessage().equals(e.getMessage()) && attempt > LOSSES) {
+                    state = around(root, e);
+                    last = null;
+                } else {
+                    last = e;
+                }
             }
             if (rules.unchangedBefore(root, checkpoints.newest()) && last == null) return new Reading(root, state);
         }
@@ -73,14 +81,46 @@ final class Fence {
                 "volume " + format.volume() + " changes too fast to be read: stop its owner, or try again");
     }
 
+    /** Reads the state from a root on; from an empty volume where it is empty. */
+    private State from(String root) throws IOException {
+        State state = root.isEmpty() ? checkpoints.none(format.size()) : checkpoints.load(root);
+        replay(state);
+        return state;
+    }
+
+    /** Reads the state without a root that doesn't serve: from an older one, if the log still has all that follows. */
+    private State around(String damaged, IOException damage) throws IOException {
+        Corruption refusal = new Corruption("volume " + format.volume() + " is damaged: " + damage.getMessage());
+        if (damaged.isEmpty()) throw refusal;
+        List<String> older = new ArrayList<>();
+        for (ObjectStore.Item root : bucket.list(keys.roots(), damaged, 2, settings.patienceNanos()))
+            older.add(root.key());
+        older.add("");
+        for (String root : older) {
+            try {
+                State state = from(root);
+                if (state.slot < Keys.rootSlot(damaged)) continue;
+                LOG.log(
+                        System.Logger.Level.ERROR,
+                        refusal.getMessage() + "; it was read from " + (root.isEmpty() ? "the beginning" : root)
+                                + " instead, and nothing of it is lost");
+                return state;
+            } catch (ObjectStore.Missing | Corruption e) {
+                refusal.addSuppressed(e);
+            }
+        }
+        throw refusal;
+    }
+
     /** Takes the volume: returns the state of which this gateway is the owner. */
-    State take(long nonce, Admission admission) throws IOException {
+    State take(Admission admission) throws IOException {
         int losses = 0;
         for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
             Reading reading = read();
             State state = reading.state;
-            admission.admit(state);
-            int width = losses < LOSSES ? 1 : format.window() + 1;
+            long nonce = admission.admit(state);
+            // not more: what lies beyond the window tells readers that something is missing
+            int width = losses < LOSSES ? 1 : format.window();
             if (!takeover(state, nonce, width)) {
                 losses++;
                 continue;
@@ -118,6 +158,8 @@ final class Fence {
                 }
                 won[i] = rules.isOwn(mine[i], found);
             }
+            // of an opening of ours that had no answer: read again
+            if (!won[i] && found.nonce == nonce) return false;
             if (!won[i] && found.type == Header.Type.TAKEOVER)
                 throw new BlockException(
                         Reason.IN_USE,

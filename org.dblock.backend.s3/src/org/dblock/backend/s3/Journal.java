@@ -3,6 +3,7 @@ package org.dblock.backend.s3;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.UUID;
 
 /**
@@ -17,7 +18,6 @@ final class Journal {
     static final int RING = 2 * Header.BLOCK;
     private static final long MAGIC = 0x314c4e4a4b4c4244L; // "DBLKJNL1"
     private static final int RECORD_MAGIC = 0x4345524a; // "JREC"
-    private static final int NONCES = 32;
 
     /** What a record says. */
     static final class Record {
@@ -73,7 +73,7 @@ final class Journal {
         disk.replace(size, keep);
         Journal journal = new Journal(disk, volume, size);
         journal.restartAfter(lastRecord);
-        journal.addNonce(nonce);
+        journal.remember(nonce);
         return journal;
     }
 
@@ -95,14 +95,23 @@ final class Journal {
         return false;
     }
 
-    /** Adds an owner, durably, before it takes the volume. */
-    void addNonce(long nonce) throws IOException {
-        int kept = Math.min(nonces.length, NONCES - 1);
-        long[] more = new long[kept + 1];
-        System.arraycopy(nonces, nonces.length - kept, more, 0, kept);
-        more[kept] = nonce;
-        nonces = more;
-        // both copies: an older one must not come back without the nonce
+    /**
+     * Makes room for an owner, durably, before it takes the volume, and returns its nonce: that of an opening after the
+     * log's last owner whose takeover may still land, else a fresh one. Those before the last owner are forgotten, for
+     * their slots are taken. So there are two at most, however many openings fail.
+     */
+    long join(long lastOwner, long fresh) throws IOException {
+        int last = 0;
+        while (last < nonces.length && nonces[last] != lastOwner) last++;
+        long[] owners = Arrays.copyOfRange(nonces, Math.min(last, nonces.length - 1), nonces.length);
+        if (owners.length == 1) owners = new long[] {owners[0], fresh};
+        remember(owners);
+        return owners[owners.length - 1];
+    }
+
+    private void remember(long... owners) throws IOException {
+        nonces = owners;
+        // both copies: an older one must not come back without them
         persist();
         persist();
     }

@@ -61,6 +61,7 @@ final class Log {
     private long flushWanted;
     private long newestStored;
     private boolean trimming;
+    private boolean draining;
     private boolean stopped;
     private BlockException failure;
 
@@ -96,6 +97,11 @@ final class Log {
     /** Starts to put what is in the journal. */
     void start() {
         scheduler.run("log", this::sequence);
+    }
+
+    /** Takes no more copies from the collector: what closes the log has to be its last object. */
+    void drain() {
+        draining = true;
     }
 
     /** Stops after what is under way; nobody is told of it as a failure. */
@@ -187,6 +193,7 @@ final class Log {
     void append(Header header, ByteBuffer payload) throws IOException {
         scheduler.lock();
         try {
+            if (draining) throw closing();
             await(enqueue(header, payload));
         } finally {
             scheduler.unlock();
@@ -197,10 +204,13 @@ final class Log {
     void await(Header header) throws BlockException {
         while (header.slot == 0 || header.slot > state.slot) {
             check();
-            if (stopped || bucket.ending())
-                throw new BlockException(Reason.SHUTTING_DOWN, "the volume is being closed");
+            if (stopped || bucket.ending()) throw closing();
             scheduler.await(LONG);
         }
+    }
+
+    private static BlockException closing() {
+        return new BlockException(Reason.SHUTTING_DOWN, "the volume is being closed");
     }
 
     private void sequence() {
@@ -317,6 +327,12 @@ final class Log {
                 fail(new BlockException(
                         BlockException.reasonOf(e), "volume " + state.volume + ": " + e.getMessage(), e));
             scheduler.unlock();
+        } catch (RuntimeException | Error e) {
+            // or its slot would wait for ever, and all behind it
+            scheduler.lock();
+            fail(new BlockException(Reason.IO, "the log of volume " + state.volume + " failed: " + e, e));
+            scheduler.unlock();
+            throw e;
         }
     }
 

@@ -20,7 +20,10 @@ final class Opening implements Fence.Admission {
     private final Settings settings;
     private final Rules rules;
     private final boolean takeover;
-    private final long nonce;
+    private final Scheduler scheduler;
+    /** 0: not chosen yet. */
+    private long nonce;
+
     private final Checkpoints checkpoints;
     private final Fence fence;
     private final ExtentMap dirty = new ExtentMap(State.MOST_BLOCKS);
@@ -47,14 +50,14 @@ final class Opening implements Fence.Admission {
         this.settings = settings;
         this.rules = rules;
         this.takeover = takeover;
-        nonce = scheduler.random();
+        this.scheduler = scheduler;
         checkpoints = new Checkpoints(bucket, keys, format.volume(), rules, settings.patienceNanos());
         fence = new Fence(bucket, keys, format, checkpoints, scheduler, settings, rules);
     }
 
     void run() throws IOException {
         journal = Journal.open(disk, format.volume());
-        state = fence.take(nonce, this);
+        state = fence.take(this);
         journal.restartAfter(rules.lastRecord(journal.nextNumber() - 1, state.lastRecord));
         journal.epoch(rules.recordEpoch(state.epoch));
         index();
@@ -62,7 +65,7 @@ final class Opening implements Fence.Admission {
     }
 
     @Override
-    public void admit(State found) throws IOException {
+    public long admit(State found) throws IOException {
         if (found.deleted) throw new BlockException(Reason.NOT_FOUND, "volume '" + name + "' has been deleted");
         if (size != 0 && size != found.size)
             throw new BlockException(
@@ -76,7 +79,7 @@ final class Opening implements Fence.Admission {
                     "volume '" + name + "' is held by " + found.host + " since " + Instant.ofEpochMilli(found.time)
                             + ": stop that gateway, or take the volume over with the option takeover=true");
         if (ours) {
-            if (!journal.knows(nonce)) journal.addNonce(nonce);
+            if (nonce == 0) nonce = journal.join(found.nonce, scheduler.random());
         } else if (fresh) {
             journal.restartAfter(found.lastRecord);
         } else {
@@ -88,9 +91,11 @@ final class Opening implements Fence.Admission {
                                 + " aside",
                         name,
                         found.host);
+            nonce = scheduler.random();
             journal = Journal.create(disk, format.volume(), settings.journalBytes(), found.lastRecord, nonce, keep);
             fresh = true;
         }
+        return nonce;
     }
 
     /** Fills the journal's index with what the log lacks. */

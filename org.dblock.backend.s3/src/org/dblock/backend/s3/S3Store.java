@@ -152,16 +152,34 @@ public final class S3Store implements BlockStore {
         }
     }
 
-    private S3Volume open(Session session, VolumeSpec spec) throws IOException {
+    private BlockVolume open(Session session, VolumeSpec spec) throws IOException {
+        if (spec.readOnly()) return look(session, spec);
         prove(session);
         Format format = find(session);
         if (format == null && spec.create()) format = create(session, spec);
-        if (format == null)
-            throw new BlockException(
-                    Reason.NOT_FOUND,
-                    "there is no volume '" + spec.volume() + "' in bucket " + session.options.bucket() + " under "
-                            + session.options.prefix());
+        if (format == null) throw notFound(session);
         return take(session, spec, format);
+    }
+
+    private static BlockException notFound(Session session) {
+        return new BlockException(
+                Reason.NOT_FOUND,
+                "there is no volume '" + session.name + "' in bucket " + session.options.bucket() + " under "
+                        + session.options.prefix());
+    }
+
+    /** Opens a volume for reading only: whoever owns it goes on. */
+    private static S3Reader look(Session session, VolumeSpec spec) throws IOException {
+        Format format = find(session);
+        if (format == null) throw notFound(session);
+        return new S3Reader(
+                spec,
+                format,
+                session.bucket,
+                session.keys(format.volume()),
+                session.scheduler,
+                session.settings,
+                () -> session.close());
     }
 
     private S3Volume take(Session session, VolumeSpec spec, Format format) throws IOException {
@@ -239,7 +257,11 @@ public final class S3Store implements BlockStore {
             try {
                 return Format.read(session.bucket, session.keys(volume), patience);
             } catch (ObjectStore.Missing e) {
-                // what is left of a volume that was deleted
+                var left = session.bucket.list(session.keys(volume).all(), "", 1, patience);
+                if (!left.isEmpty())
+                    throw new Corruption("volume '" + session.name + "' is damaged: " + e.getMessage()
+                            + ", but there is " + left.get(0).key());
+                // a name that was put late, after the volume had been deleted
                 session.bucket.delete(List.of(session.nameKey()), patience);
                 return null;
             }

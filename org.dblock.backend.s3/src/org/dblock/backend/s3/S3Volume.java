@@ -46,6 +46,7 @@ final class S3Volume implements BlockVolume {
     private final Collector collector;
     private final Runnable onClose;
 
+    private final int recordBytes;
     private volatile Geometry geometry;
     private long syncedPosition;
     private boolean syncing;
@@ -97,6 +98,8 @@ final class S3Volume implements BlockVolume {
                         Capability.EXTENTS,
                         Capability.RESIZE));
         lastWrite = scheduler.nanos();
+        // a record has to fit into a small journal beside others
+        recordBytes = (int) Math.max(1, Math.min(Batch.RECORD_BLOCKS, journal.size() / 8 / BLOCK)) * BLOCK;
         log.start();
         scheduler.run("keeper", this::keep);
     }
@@ -112,7 +115,7 @@ final class S3Volume implements BlockVolume {
     public void write(ByteBuffer from, long offset, boolean fua) throws IOException {
         long lba = offset / BLOCK;
         for (int limit = from.limit(); from.position() < limit; ) {
-            int bytes = Math.min(limit - from.position(), Batch.RECORD_BLOCKS * BLOCK);
+            int bytes = Math.min(limit - from.position(), recordBytes);
             from.limit(from.position() + bytes);
             append(lba, bytes / BLOCK, from);
             lba += bytes / BLOCK;
@@ -521,6 +524,7 @@ final class S3Volume implements BlockVolume {
     /** Puts everything, then the record that lets anybody open the volume; returns whether there was time for it. */
     private boolean release(boolean delete) {
         log.wantStored();
+        log.drain();
         while (!log.idle()) {
             if (log.failed() || scheduler.nanos() >= closeBy) return false;
             scheduler.await(Math.max(1, closeBy - scheduler.nanos()));

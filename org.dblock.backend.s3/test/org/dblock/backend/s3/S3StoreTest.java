@@ -27,7 +27,7 @@ class S3StoreTest {
         return new S3Store(folder.resolve(name), options -> bucket);
     }
 
-    private static VolumeSpec spec(String volume, long size) {
+    static VolumeSpec spec(String volume, long size) {
         return VolumeSpec.of(volume, size)
                 .withOption("bucket", "b")
                 .withOption("journalSize", "2M")

@@ -1,0 +1,184 @@
+package org.dblock.backend.s3;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.dblock.api.BlockException;
+import org.dblock.api.BlockVolume;
+import org.dblock.api.Capability;
+import org.dblock.api.ExtentVisitor;
+import org.dblock.api.Geometry;
+import org.dblock.api.Persistence;
+import org.dblock.api.Reason;
+import org.dblock.api.Size;
+import org.dblock.api.VolumeSpec;
+
+/**
+ * A volume as its log was when it was opened, for reading only. It neither owns the volume nor disturbs who does, and
+ * never moves on: what the owner has collected since fails with EIO.
+ */
+final class S3Reader implements BlockVolume {
+    private static final int BLOCK = Header.BLOCK;
+
+    private final String name;
+    private final State state;
+    private final Scheduler scheduler;
+    private final Bucket bucket;
+    private final ReadCache cache;
+    private final Geometry geometry;
+    private final Runnable onClose;
+
+    /** Reads the volume's state. */
+    S3Reader(
+            VolumeSpec spec,
+            Format format,
+            Bucket bucket,
+            Keys keys,
+            Scheduler scheduler,
+            Settings settings,
+            Runnable onClose)
+            throws IOException {
+        this.name = spec.volume();
+        this.scheduler = scheduler;
+        this.bucket = bucket;
+        this.onClose = onClose;
+        Rules rules = new Rules();
+        Checkpoints checkpoints = new Checkpoints(bucket, keys, format.volume(), rules, settings.patienceNanos());
+        state = new Fence(bucket, keys, format, checkpoints, scheduler, settings, rules)
+                .read()
+                .state();
+        if (state.deleted) throw new BlockException(Reason.NOT_FOUND, "volume '" + name + "' has been deleted");
+        if (spec.size() != 0 && spec.size() != state.size)
+            throw new BlockException(
+                    Reason.INVALID,
+                    "volume '" + name + "' has " + state.size + " bytes, not " + spec.size()
+                            + ": ask for that size, or for none");
+        cache = new ReadCache(bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes());
+        geometry = new Geometry(
+                state.size, BLOCK, BLOCK, 1 << 20, true, true, Persistence.DURABLE, Set.of(Capability.EXTENTS));
+    }
+
+    @Override
+    public Geometry geometry() {
+        return geometry;
+    }
+
+    /** The slot up to which it has the log. */
+    long slot() {
+        return state.slot;
+    }
+
+    private record Piece(long lba, int blocks, long object, int at) {}
+
+    private List<Piece> pieces(long lba, long blocks) {
+        List<Piece> pieces = new ArrayList<>();
+        state.map.visit(lba, blocks, (first, count, object, at) -> pieces.add(new Piece(first, count, object, at)));
+        return pieces;
+    }
+
+    @Override
+    public void read(ByteBuffer into, long offset) throws IOException {
+        int start = into.position();
+        int limit = into.limit();
+        long lba = offset / BLOCK;
+        while (into.remaining() >= 8) into.putLong(0);
+        for (Piece piece : pieces(lba, (limit - start) / BLOCK)) {
+            State.Stored stored = state.objects.get(piece.object);
+            if (stored == null)
+                throw new Corruption("volume '" + name + "': slot " + piece.object + " is not in the log");
+            int at = start + (int) (piece.lba - lba) * BLOCK;
+            into.limit(at + piece.blocks * BLOCK).position(at);
+            try {
+                cache.read(piece.object, stored, piece.at, piece.blocks, into);
+            } catch (ObjectStore.Missing e) {
+                throw new BlockException(
+                        Reason.IO,
+                        "volume '" + name + "' is open for reading only, as it was at slot " + state.slot
+                                + ", and what it held in slot " + piece.object
+                                + " has been collected since, or is lost: open it again",
+                        e);
+            }
+        }
+        into.limit(limit).position(limit);
+    }
+
+    @Override
+    public void extents(long offset, long length, ExtentVisitor visitor) throws IOException {
+        long done = offset;
+        for (long at = offset; at < offset + length; ) {
+            // no more at a time than a page, however large the range
+            long page = (long) ExtentMap.PAGE * BLOCK;
+            long next = Math.min(offset + length, Math.max(at / page + 1, state.map.next(at / page)) * page);
+            for (Piece piece : pieces(at / BLOCK, (next - at) / BLOCK)) {
+                if (piece.lba * BLOCK > done && !hole(visitor, done, piece.lba * BLOCK)) return;
+                if (!visitor.extent(piece.lba * BLOCK, (long) piece.blocks * BLOCK, ExtentVisitor.DATA)) return;
+                done = (piece.lba + piece.blocks) * BLOCK;
+            }
+            at = next;
+        }
+        if (done < offset + length) hole(visitor, done, offset + length);
+    }
+
+    private static boolean hole(ExtentVisitor visitor, long from, long to) {
+        return visitor.extent(from, to - from, ExtentVisitor.HOLE + ExtentVisitor.ZERO);
+    }
+
+    private BlockException readOnly() {
+        return new BlockException(Reason.READ_ONLY, "volume '" + name + "' is open for reading only");
+    }
+
+    @Override
+    public void write(ByteBuffer from, long offset, boolean fua) throws IOException {
+        throw readOnly();
+    }
+
+    @Override
+    public void discard(long offset, long length) throws IOException {
+        throw readOnly();
+    }
+
+    @Override
+    public void writeZeroes(long offset, long length, boolean mayUnmap, boolean fua) throws IOException {
+        throw readOnly();
+    }
+
+    @Override
+    public void flush() {
+        // nothing was written
+    }
+
+    @Override
+    public void closeSoon() {
+        scheduler.lock();
+        bucket.end();
+        scheduler.unlock();
+    }
+
+    @Override
+    public void close() {
+        onClose.run();
+    }
+
+    @Override
+    public Map<String, String> details() {
+        Map<String, String> details = new LinkedHashMap<>();
+        scheduler.lock();
+        try {
+            String trouble = bucket.trouble();
+            details.put("id", state.volume.toString());
+            details.put("store", trouble.isEmpty() ? "ok" : trouble);
+            details.put("as of", "slot " + state.slot + " of the log, for reading only");
+            details.put("owner then", state.host + " since " + Instant.ofEpochMilli(state.time));
+            details.put("data", Size.format(state.liveBlocks * BLOCK) + " live");
+            details.put("read cache", cache.describe());
+        } finally {
+            scheduler.unlock();
+        }
+        return details;
+    }
+}

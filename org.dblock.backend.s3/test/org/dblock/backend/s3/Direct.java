@@ -1,0 +1,81 @@
+package org.dblock.backend.s3;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.UUID;
+
+/** One small volume, opened past the store's front, so that a test chooses its settings and rules. */
+final class Direct {
+    static final int BLOCK = Header.BLOCK;
+    static final int WINDOW = 8;
+    private static final long MS = 1_000_000L;
+    private static final long SECOND = 1000 * MS;
+
+    final Format format = new Format(new UUID(5, 6), 1 << 20, WINDOW);
+    final Keys keys = new Keys("p/", format.volume());
+    private final Path folder;
+    /** How long requests are repeated. */
+    long patience = 2 * SECOND;
+
+    int checkpointObjects = 1000;
+    boolean remoteDurable;
+    Rules rules = new Rules();
+
+    Direct(Path folder) {
+        this.folder = folder;
+    }
+
+    /** Puts the object that says that the volume exists. */
+    void create(FaultyStore store) {
+        store.objects.put(keys.format(), format.text().getBytes(StandardCharsets.US_ASCII));
+    }
+
+    Path journal(String host) {
+        return folder.resolve(host);
+    }
+
+    S3Volume open(String host, ObjectStore store, boolean takeover) throws IOException {
+        Disk disk = new FileDisk(journal(host));
+        Scheduler scheduler = new Threads(host);
+        try {
+            Bucket bucket = new Bucket(store, scheduler, host);
+            Settings settings = new Settings(
+                    host,
+                    16,
+                    WINDOW,
+                    50 * MS,
+                    checkpointObjects,
+                    600 * SECOND,
+                    10 * MS,
+                    600 * SECOND,
+                    patience,
+                    10 * SECOND,
+                    Journal.RING + (1 << 20),
+                    1 << 20,
+                    remoteDurable,
+                    0,
+                    1 << 30);
+            Opening opening = new Opening(host, format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
+            opening.run();
+            return new S3Volume(host, opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, () -> {});
+        } catch (IOException | RuntimeException | Error e) {
+            scheduler.join(0);
+            disk.close();
+            throw e;
+        }
+    }
+
+    static ByteBuffer data(int value, int blocks) {
+        ByteBuffer data = ByteBuffer.allocateDirect(blocks * BLOCK);
+        while (data.hasRemaining()) data.put((byte) value);
+        return data.flip();
+    }
+
+    static int read(org.dblock.api.BlockVolume volume, long lba) throws IOException {
+        ByteBuffer data = ByteBuffer.allocateDirect(BLOCK);
+        volume.read(data, lba * BLOCK);
+        return data.get(17);
+    }
+}
