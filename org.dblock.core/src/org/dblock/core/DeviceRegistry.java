@@ -23,6 +23,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.BiFunction;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockStore;
+import org.dblock.api.InspectableStore;
+import org.dblock.api.Inspection;
 import org.dblock.api.Persistence;
 import org.dblock.api.Reason;
 import org.dblock.api.VolumeInfo;
@@ -519,6 +521,15 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     @Override
     public List<VolumeInfo> volumes(String backend, Map<String, Object> options) throws BlockException {
         return ask(backend, "", options, (store, spec) -> () -> store.list(spec));
+    }
+
+    @Override
+    public Inspection inspect(String backend, String volume, Map<String, Object> options, boolean scrub)
+            throws BlockException {
+        return ask(backend, volume, options, (store, spec) -> () -> {
+            if (store instanceof InspectableStore able) return able.inspect(spec, scrub);
+            throw new BlockException(Reason.UNSUPPORTED, "backend " + backend + " can't inspect its volumes");
+        });
     }
 
     @Override

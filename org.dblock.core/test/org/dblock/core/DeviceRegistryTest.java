@@ -586,6 +586,7 @@ class DeviceRegistryTest {
                 Reason.IN_USE,
                 "belongs to device disk",
                 () -> registry.deleteVolume(FakeStore.BACKEND, "disk", Map.of("direct", "true")));
+        fails(Reason.UNSUPPORTED, "can't inspect", () -> registry.inspect(FakeStore.BACKEND, "x", Map.of(), false));
         fails(Reason.UNSUPPORTED, "deletes no volumes", () -> registry.deleteVolume(FakeStore.BACKEND, "x", Map.of()));
         assertThat(registry.volumes(FakeStore.BACKEND, Map.of())).isEmpty();
     }

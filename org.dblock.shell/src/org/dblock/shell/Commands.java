@@ -81,6 +81,7 @@ public final class Commands {
                         new DeviceCommands(gateway).commands(),
                         new StatsCommand(gateway).commands(),
                         new VolumeCommands(gateway).commands(),
+                        new InspectCommand(gateway).commands(),
                         new BundleCommands(gateway, context, home).commands(),
                         helpCommands.commands())
                 .flatMap(List::stream)

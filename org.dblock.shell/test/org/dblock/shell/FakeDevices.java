@@ -10,6 +10,7 @@ import java.util.UUID;
 import org.dblock.api.BlockException;
 import org.dblock.api.Capability;
 import org.dblock.api.Geometry;
+import org.dblock.api.Inspection;
 import org.dblock.api.Persistence;
 import org.dblock.api.Reason;
 import org.dblock.api.VolumeInfo;
@@ -26,6 +27,7 @@ import org.dblock.api.device.Export;
 final class FakeDevices implements Devices {
     final Map<String, FakeDevice> devices = new TreeMap<>();
     final List<String> calls = new ArrayList<>();
+    Inspection inspection = new Inspection(Map.of(), List.of());
     final List<VolumeInfo> volumes = new ArrayList<>();
     final List<Backend> backends = new ArrayList<>(List.of(
             new Backend("ramdisk", "org.dblock.backend.ramdisk", "0.1.0", "Memory of the gateway", List.of()),
@@ -111,6 +113,12 @@ final class FakeDevices implements Devices {
     public List<VolumeInfo> volumes(String backend, Map<String, Object> options) {
         calls.add("volumes " + backend + " " + options);
         return volumes;
+    }
+
+    @Override
+    public Inspection inspect(String backend, String volume, Map<String, Object> options, boolean scrub) {
+        calls.add("inspect " + backend + " " + volume + " " + options + (scrub ? " scrub" : ""));
+        return inspection;
     }
 
     @Override

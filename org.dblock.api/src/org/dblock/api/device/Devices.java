@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.dblock.api.BlockException;
+import org.dblock.api.Inspection;
 import org.dblock.api.VolumeInfo;
 import org.osgi.annotation.versioning.ProviderType;
 
@@ -72,6 +73,15 @@ public interface Devices {
      * @param options the backend's options, as in {@link DeviceSpec#options()}
      */
     List<VolumeInfo> volumes(String backend, Map<String, Object> options) throws BlockException;
+
+    /**
+     * Verifies a volume where it lies, open or not.
+     *
+     * @param options the backend's options, as in {@link DeviceSpec#options()}
+     * @param scrub whether all data are read, too
+     * @throws BlockException {@link org.dblock.api.Reason#UNSUPPORTED} if the backend can't
+     */
+    Inspection inspect(String backend, String volume, Map<String, Object> options, boolean scrub) throws BlockException;
 
     /** Destroys a volume that no device uses. */
     void deleteVolume(String backend, String volume, Map<String, Object> options) throws BlockException;

@@ -1,6 +1,6 @@
 /** What front ends, shells and host applications see: the devices, and how to serve them. */
 @Export
-@Version("1.0.0")
+@Version("1.1.0")
 package org.dblock.api.device;
 
 import org.osgi.annotation.bundle.Export;

@@ -58,6 +58,11 @@ final class Checkpoints {
         return state.appliedBytes >= 20 * dirty;
     }
 
+    /** In how many parts the pages of the last checkpoint are that was read or written. */
+    int parts() {
+        return newest.parts.size();
+    }
+
     /** What a volume of some bytes is before its first checkpoint. */
     State none(long size) {
         newest = null;

@@ -112,6 +112,29 @@ final class Fence {
         throw refusal;
     }
 
+    /** A state as far as the log leads from a root without a fault, and that fault. */
+    record Partial(State state, IOException fault) {}
+
+    /** Reads as much as can be read of a volume that {@link #read} refuses. */
+    Partial readable() throws IOException {
+        Partial best = null;
+        List<String> roots = new ArrayList<>();
+        for (ObjectStore.Item root : bucket.list(keys.roots(), "", 3, settings.patienceNanos())) roots.add(root.key());
+        roots.add("");
+        for (String root : roots) {
+            State state = null;
+            IOException fault = null;
+            try {
+                state = root.isEmpty() ? checkpoints.none(format.size()) : checkpoints.load(root);
+                replay(state);
+            } catch (ObjectStore.Missing | Corruption e) {
+                fault = e;
+            }
+            if (state != null && (best == null || state.slot > best.state.slot)) best = new Partial(state, fault);
+        }
+        return best;
+    }
+
     /** Takes the volume: returns the state of which this gateway is the owner. */
     State take(Admission admission) throws IOException {
         int losses = 0;

@@ -17,6 +17,8 @@ import java.util.function.Function;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockStore;
 import org.dblock.api.BlockVolume;
+import org.dblock.api.InspectableStore;
+import org.dblock.api.Inspection;
 import org.dblock.api.Reason;
 import org.dblock.api.VolumeInfo;
 import org.dblock.api.VolumeSpec;
@@ -25,8 +27,8 @@ import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 
 /** Volumes in S3 buckets. */
-@Component(property = BlockStore.BACKEND + "=s3")
-public final class S3Store implements BlockStore {
+@Component(service = BlockStore.class, property = BlockStore.BACKEND + "=s3")
+public final class S3Store implements InspectableStore {
     private static final int WINDOW = 8;
     private static final long SECOND = 1_000_000_000L;
 
@@ -304,6 +306,19 @@ public final class S3Store implements BlockStore {
                 }
                 if (some.size() < 1000) return volumes;
             }
+        } finally {
+            session.close();
+        }
+    }
+
+    @Override
+    public Inspection inspect(VolumeSpec spec, boolean scrub) throws IOException {
+        Session session = session(spec);
+        try {
+            Format format = find(session);
+            if (format == null) throw notFound(session);
+            Keys keys = session.keys(format.volume());
+            return new Inspector(session.bucket, keys, format, session.scheduler, session.settings, scrub).run();
         } finally {
             session.close();
         }

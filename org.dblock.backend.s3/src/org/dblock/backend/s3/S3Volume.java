@@ -157,6 +157,16 @@ final class S3Volume implements BlockVolume {
         }
     }
 
+    /** The last slot that is applied. */
+    long slot() {
+        scheduler.lock();
+        try {
+            return state.slot;
+        } finally {
+            scheduler.unlock();
+        }
+    }
+
     private long nextMapped(long lba) {
         return Math.min(state.map.next(lba / ExtentMap.PAGE), dirty.next(lba / ExtentMap.PAGE));
     }

@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.UUID;
+import org.dblock.api.Inspection;
 
 /** One small volume, opened past the store's front, so that a test chooses its settings and rules. */
 final class Direct {
@@ -41,22 +42,7 @@ final class Direct {
         Scheduler scheduler = new Threads(host);
         try {
             Bucket bucket = new Bucket(store, scheduler, host);
-            Settings settings = new Settings(
-                    host,
-                    16,
-                    WINDOW,
-                    50 * MS,
-                    checkpointObjects,
-                    600 * SECOND,
-                    10 * MS,
-                    600 * SECOND,
-                    patience,
-                    10 * SECOND,
-                    Journal.RING + (1 << 20),
-                    1 << 20,
-                    remoteDurable,
-                    0,
-                    1 << 30);
+            Settings settings = settings(host);
             Opening opening = new Opening(host, format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
             opening.run();
             return new S3Volume(host, opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, () -> {});
@@ -64,6 +50,35 @@ final class Direct {
             scheduler.join(0);
             disk.close();
             throw e;
+        }
+    }
+
+    Settings settings(String host) {
+        return new Settings(
+                host,
+                16,
+                WINDOW,
+                50 * MS,
+                checkpointObjects,
+                600 * SECOND,
+                10 * MS,
+                600 * SECOND,
+                patience,
+                10 * SECOND,
+                Journal.RING + (1 << 20),
+                1 << 20,
+                remoteDurable,
+                0,
+                1 << 30);
+    }
+
+    Inspection inspect(ObjectStore store, boolean scrub) throws IOException {
+        Scheduler scheduler = new Threads("inspection");
+        try {
+            Bucket bucket = new Bucket(store, scheduler, "v");
+            return new Inspector(bucket, keys, format, scheduler, settings(""), scrub).run();
+        } finally {
+            scheduler.join(0);
         }
     }
 
