@@ -34,6 +34,7 @@ public final class S3Store implements InspectableStore {
 
     private final Path folder;
     private final Function<S3Options, ObjectStore> connect;
+    private final Journals journals;
     private final Set<String> proven = new HashSet<>();
     private final Set<String> open = new HashSet<>();
 
@@ -44,8 +45,18 @@ public final class S3Store implements InspectableStore {
     }
 
     S3Store(Path folder, Function<S3Options, ObjectStore> connect) {
+        this(folder, connect, FileDisk::new);
+    }
+
+    S3Store(Path folder, Function<S3Options, ObjectStore> connect, Journals journals) {
         this.folder = folder;
         this.connect = connect;
+        this.journals = journals;
+    }
+
+    /** Opens journals. */
+    interface Journals {
+        Disk open(Path journal) throws IOException;
     }
 
     private static Path home(BundleContext context) {
@@ -193,7 +204,7 @@ public final class S3Store implements InspectableStore {
         }
         Disk disk = null;
         try {
-            disk = new FileDisk(folder.resolve(format.volume() + ".journal"));
+            disk = journals.open(folder.resolve(format.volume() + ".journal"));
             Opening opening = new Opening(
                     spec.volume(),
                     format,
