@@ -25,7 +25,7 @@ import java.util.logging.Logger;
  * handshake, or, after a right handshake, what follows in one of the shapes of replies on a volume that blocks or not.
  *
  * <p>Fails on whatever the server logs as its own failure, on requests let through that a volume must not see, on replies
- * that break the protocol, and on anything left behind: clients, threads, descriptors, direct memory.
+ * that break the protocol, and on anything left behind: clients, threads, descriptors, memory.
  */
 public final class NbdFuzzer {
     /** The handshake, and each mode on each volume. */
@@ -45,6 +45,12 @@ public final class NbdFuzzer {
     private static final BufferPool POOL = new BufferPool();
     private static volatile Throwable failure;
     private static int runs;
+    /** How often the heap is looked at, which costs a collection. */
+    private static final int HEAP_RUNS = 20_000;
+    /** How much more of it may be in use than after the first {@link #HEAP_RUNS}, however many follow. */
+    private static final long HEAP_GROWTH = 16 << 20;
+
+    private static long heapAtFirst;
 
     private NbdFuzzer() {}
 
@@ -115,6 +121,7 @@ public final class NbdFuzzer {
             throw new AssertionError("let through: " + quick.violation + ", " + slow.violation);
         if (!quick.clients.isEmpty() || !slow.clients.isEmpty()) throw new AssertionError("a client was left behind");
         if (++runs % 1000 == 0) checkLeaks();
+        if (runs % HEAP_RUNS == 0) checkHeap();
     }
 
     private static void handshake(ByteBuffer sent, int way) {
@@ -170,6 +177,15 @@ public final class NbdFuzzer {
         ByteBuffer bytes = ByteBuffer.allocate(length);
         while (bytes.hasRemaining()) if (channel.read(bytes) < 0) throw new EOFException("amid a reply");
         return bytes.flip();
+    }
+
+    private static void checkHeap() {
+        System.gc();
+        long used = ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed();
+        if (heapAtFirst == 0) heapAtFirst = used;
+        System.err.println("heap in use after " + runs + " runs: " + used + " bytes");
+        if (used > heapAtFirst + HEAP_GROWTH)
+            throw new AssertionError("left behind: " + (used - heapAtFirst) + " bytes of heap since run " + HEAP_RUNS);
     }
 
     private static void checkLeaks() {

@@ -11,8 +11,6 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.locks.Condition;
-import java.util.concurrent.locks.ReentrantLock;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.Capability;
@@ -36,8 +34,9 @@ class FileVolume implements BlockVolume {
     private volatile boolean punches;
     private volatile boolean zeroes;
 
-    private final ReentrantLock flushing = new ReentrantLock();
-    private final Condition flushed = flushing.newCondition();
+    /** Guards the three below. A monitor, for those who wait at a Lock allocate. */
+    private final Object flushing = new Object();
+
     private long begun; // syncs, of which at most one is under way
     private long done;
     /** What a flush has failed with, after which no flush may succeed. */
@@ -133,14 +132,11 @@ class FileVolume implements BlockVolume {
     @Override
     public void flush() throws IOException {
         if (geometry.readOnly()) return;
-        flushing.lock();
-        try {
+        synchronized (flushing) {
             long before = begun;
-            while (lost == null && done <= before && done < begun) flushed.awaitUninterruptibly();
+            while (lost == null && done <= before && done < begun) awaitFlush();
             if (lost == null && done > before) return;
             if (lost == null) begun++;
-        } finally {
-            flushing.unlock();
         }
         String failure = lost;
         try {
@@ -148,19 +144,25 @@ class FileVolume implements BlockVolume {
         } catch (IOException | RuntimeException | Error e) {
             failure = e.getMessage() == null ? e.toString() : e.getMessage();
         }
-        flushing.lock();
-        try {
+        synchronized (flushing) {
             lost = failure;
             done = begun;
-            flushed.signalAll();
-        } finally {
-            flushing.unlock();
+            flushing.notifyAll();
         }
         if (failure != null)
             throw new BlockException(
                     Reason.IO,
                     "writes to " + path + " may be lost, a flush has failed (" + failure
                             + "): check its storage and its contents, then open it anew");
+    }
+
+    /** Holds {@link #flushing}. */
+    private void awaitFlush() {
+        try {
+            flushing.wait();
+        } catch (InterruptedException e) {
+            // nobody interrupts a thread inside a volume; one that were would close the channel in sync()
+        }
     }
 
     /** fdatasync(2). */
