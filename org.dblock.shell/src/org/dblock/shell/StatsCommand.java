@@ -59,7 +59,16 @@ final class StatsCommand {
                     Units.time(stats.latency(op, 0.999)),
                     Units.time(stats.latency(op, 1)));
         }
-        return headline(device, stats) + table;
+        return headline(device, stats) + table + details(device);
+    }
+
+    /** What the volume has to say of itself. */
+    private static String details(Device device) {
+        Map<String, String> details = device.details();
+        if (details.isEmpty()) return "";
+        Table table = new Table("", "");
+        details.forEach((key, value) -> table.row(key, value));
+        return table.toString();
     }
 
     private static String rates(Device device, DeviceStats stats, Sample before, Sample now) {
@@ -76,7 +85,7 @@ final class StatsCommand {
                     Units.time(stats.latency(op, 0.5)),
                     Units.time(stats.latency(op, 0.99)));
         }
-        return headline(device, stats) + table;
+        return headline(device, stats) + table + details(device);
     }
 
     private static String headline(Device device, DeviceStats stats) {
@@ -108,6 +117,7 @@ final class StatsCommand {
             ops.put(name(op), one);
         }
         json.put("operations", ops);
+        json.put("details", device.details());
         return json;
     }
 
