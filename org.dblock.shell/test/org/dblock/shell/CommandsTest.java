@@ -253,6 +253,8 @@ class CommandsTest {
             read       1001   3.9M       0  850 ns  12.3 µs  12.3 µs  12.3 µs
             write        20      0       3  4.5 ms   4.5 ms   4.5 ms   4.5 ms
             flush         0      0       0       -        -        -        -
+
+            memory  12K
             """);
     }
 

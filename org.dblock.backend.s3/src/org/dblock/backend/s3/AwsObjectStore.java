@@ -3,6 +3,7 @@ package org.dblock.backend.s3;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.net.URI;
+import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -16,6 +17,7 @@ import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.core.ResponseInputStream;
 import software.amazon.awssdk.core.checksums.RequestChecksumCalculation;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
+import software.amazon.awssdk.core.exception.ApiCallAttemptTimeoutException;
 import software.amazon.awssdk.core.exception.SdkException;
 import software.amazon.awssdk.core.sync.RequestBody;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
@@ -32,6 +34,16 @@ import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 
 /** An S3 bucket, through the AWS SDK: it signs and finds credentials; retrying is ours. */
 final class AwsObjectStore implements ObjectStore {
+    /** Longer no request takes, whatever trickles in. */
+    private static final Duration LONGEST = Duration.ofSeconds(60);
+
+    private static final String MOST_CONNECTIONS = "http.maxConnections";
+
+    static {
+        // how many idle connections the JDK keeps; with its 5, most requests of a busy volume would open their own
+        if (System.getProperty(MOST_CONNECTIONS) == null) System.setProperty(MOST_CONNECTIONS, "64");
+    }
+
     private final S3Client client;
     private final String bucket;
     private final String noCredentials;
@@ -59,9 +71,10 @@ final class AwsObjectStore implements ObjectStore {
                 .requestChecksumCalculation(RequestChecksumCalculation.WHEN_REQUIRED)
                 .responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
                 .addPlugin(LegacyMd5Plugin.create())
-                .serviceConfiguration(s3 -> s3.chunkedEncodingEnabled(false))
-                .overrideConfiguration(o -> o.retryStrategy(DefaultRetryStrategy.doNotRetry())
-                        .apiCallAttemptTimeout(Duration.ofSeconds(60)));
+                // no waiting for the store's consent before a body is sent: a round trip a put
+                .serviceConfiguration(s3 -> s3.chunkedEncodingEnabled(false).expectContinueEnabled(false))
+                .overrideConfiguration(
+                        o -> o.retryStrategy(DefaultRetryStrategy.doNotRetry()).apiCallAttemptTimeout(LONGEST));
         if (!options.endpoint().isEmpty()) builder.endpointOverride(URI.create(options.endpoint()));
         client = builder.build();
     }
@@ -108,17 +121,23 @@ final class AwsObjectStore implements ObjectStore {
                 .key(key)
                 .range("bytes=" + offset + "-" + (offset + into.remaining() - 1))
                 .build();
+        long end = System.nanoTime() + LONGEST.toNanos();
         try (ResponseInputStream<GetObjectResponse> in = client.getObject(request)) {
-            int start = into.position();
-            while (into.hasRemaining()) {
-                int n = in.read(into.array(), into.arrayOffset() + into.position(), into.remaining());
-                if (n < 0) break;
+            Long length = in.response().contentLength();
+            if (length == null || length > into.remaining()) {
+                in.abort();
+                throw new IOException("get " + bucket + "/" + key + ": the store ignores the range that was asked for");
+            }
+            int limit = into.position() + length.intValue();
+            while (into.position() < limit) {
+                int n = in.read(into.array(), into.arrayOffset() + into.position(), limit - into.position());
+                if (n < 0 || System.nanoTime() > end) {
+                    in.abort();
+                    throw new IOException("get " + bucket + "/" + key + ": the answer was cut short, or took more than "
+                            + LONGEST.toSeconds() + " s");
+                }
                 into.position(into.position() + n);
             }
-            Long promised = in.response().contentLength();
-            if (promised != null && promised != into.position() - start)
-                throw new IOException("get " + bucket + "/" + key + ": the answer ended after "
-                        + (into.position() - start) + " of " + promised + " bytes");
         } catch (AwsServiceException e) {
             if (e.statusCode() == 416) return; // the object ends before
             // a missing bucket, or what a proxy doesn't know, is trouble; only this says something about the volume
@@ -162,16 +181,36 @@ final class AwsObjectStore implements ObjectStore {
     }
 
     private IOException failure(String what, String key, SdkException e) {
-        if (String.valueOf(e.getMessage()).startsWith("Unable to load credentials"))
-            return new IOException(noCredentials, e);
-        String why = e instanceof AwsServiceException service
-                ? "status " + service.statusCode() + ", " + code(service)
-                : e.getMessage();
-        return new IOException(what + " " + bucket + "/" + key + ": " + why, e);
+        String message = String.valueOf(e.getMessage());
+        if (message.startsWith("Unable to load credentials")) return new IOException(noCredentials, e);
+        return new IOException(what + " " + bucket + "/" + key + ": " + why(e), e);
+    }
+
+    /** What is wrong, in one short sentence. */
+    private String why(SdkException e) {
+        if (e instanceof AwsServiceException service)
+            return "status " + service.statusCode() + ", " + code(service) + hint(code(service));
+        if (e instanceof ApiCallAttemptTimeoutException) return "no answer in " + LONGEST.toSeconds() + " s";
+        Throwable cause = e;
+        while (cause.getCause() != null) cause = cause.getCause();
+        if (cause instanceof UnknownHostException) return "host " + cause.getMessage() + " is unknown";
+        return String.valueOf(cause == e || cause.getMessage() == null ? e.getMessage() : cause.getMessage());
+    }
+
+    private String hint(String code) {
+        return switch (code) {
+            case "NoSuchBucket" -> ": there is no bucket " + bucket;
+            case "RequestTimeTooSkewed" -> ": the clocks of this host and the store differ too much";
+            case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired" -> ": the credentials have expired";
+            case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken" -> ": the credentials are wrong";
+            case "AccessDenied" -> ": the credentials don't allow it";
+            default -> "";
+        };
     }
 
     private static String code(AwsServiceException e) {
-        return e.awsErrorDetails() == null ? "no details" : e.awsErrorDetails().errorCode();
+        boolean none = e.awsErrorDetails() == null || e.awsErrorDetails().errorCode() == null;
+        return none ? "no details" : e.awsErrorDetails().errorCode();
     }
 
     @Override

@@ -18,6 +18,7 @@ final class Batch {
     private ExtentMap merged;
     private Header header;
     private Journal.Mark end;
+    private long time;
 
     Batch(Journal journal, int blocks) {
         this.journal = journal;
@@ -26,7 +27,14 @@ final class Batch {
 
     /** How many bytes of the journal fill an object. */
     long enough() {
-        return (long) blocks * Header.BLOCK;
+        return (long) blocks * (Header.BLOCK + Journal.RECORD);
+    }
+
+    /** When a record was written, in milliseconds since 1970. */
+    long timeOf(Journal.Mark mark) throws IOException {
+        Journal.Record record = journal.record(mark.position(), scratch);
+        if (record == null) throw new Corruption("record " + mark.number() + " of the journal can't be read back");
+        return record.time;
     }
 
     /** Takes records from one place up to another, or until there are enough; later ones win. */
@@ -41,6 +49,7 @@ final class Batch {
             Journal.Record record = journal.record(end.position(), scratch);
             if (record == null || record.number != end.number() || !journal.intact(record, scratch))
                 throw new Corruption("record " + end.number() + " of the journal can't be read back");
+            if (n == 0) time = record.time;
             if (n > 0 && data + record.blocks > blocks && !record.zeroes) break;
             merged.set(record.lba, record.blocks, record.dataPosition(), record.zeroes ? ExtentMap.ZEROES : 0);
             if (!record.zeroes) data += record.blocks;
@@ -64,6 +73,11 @@ final class Batch {
     /** The object's header so far. */
     Header header() {
         return header;
+    }
+
+    /** When its first record was written, in milliseconds since 1970. */
+    long time() {
+        return time;
     }
 
     /** Behind the last record taken. */

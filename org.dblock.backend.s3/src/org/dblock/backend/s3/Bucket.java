@@ -2,6 +2,7 @@ package org.dblock.backend.s3;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.time.Instant;
 import java.util.List;
 import org.dblock.api.BlockException;
 import org.dblock.api.Reason;
@@ -16,6 +17,11 @@ final class Bucket {
     /** For how long trouble is nothing to tell of. */
     private static final long QUIET = 2_000_000_000L;
 
+    /** What takes longer is slow. */
+    private static final long SLOW = 2_000_000_000L;
+
+    static final String HEALTHY = "healthy";
+
     private static final System.Logger LOG = System.getLogger(Bucket.class.getName());
 
     private final ObjectStore store;
@@ -27,6 +33,11 @@ final class Bucket {
 
     private long troubleSince;
     private boolean told;
+    /** How many calls are under way, since when there was no answer while some were, and the usual time of one. */
+    private int calls;
+
+    private long unanswered;
+    private double usual;
     private boolean ending;
 
     private interface Call<T> {
@@ -80,7 +91,7 @@ final class Bucket {
             while (true) {
                 boolean interrupted = Thread.currentThread().isInterrupted();
                 try {
-                    T result = call.run();
+                    T result = ask(call);
                     answered = true;
                     return result;
                 } catch (ObjectStore.Missing e) {
@@ -98,6 +109,31 @@ final class Bucket {
             }
         } finally {
             done(counted, answered);
+        }
+    }
+
+    /** Asks once, and remembers how long it took. */
+    private <T> T ask(Call<T> call) throws IOException {
+        long began = scheduler.nanos();
+        scheduler.lock();
+        if (calls++ == 0) unanswered = began;
+        scheduler.unlock();
+        boolean good = false;
+        try {
+            T result = call.run();
+            good = true;
+            return result;
+        } catch (ObjectStore.Missing e) {
+            good = true;
+            throw e;
+        } finally {
+            scheduler.lock();
+            calls--;
+            if (good) {
+                unanswered = scheduler.nanos();
+                usual += (unanswered - began - usual) / 8;
+            }
+            scheduler.unlock();
         }
     }
 
@@ -148,6 +184,18 @@ final class Bucket {
 
     boolean ending() {
         return ending;
+    }
+
+    /** How the store is, for people. Call with the lock. */
+    String state() {
+        long now = scheduler.nanos();
+        if (!trouble.isEmpty())
+            return "unreachable since " + Instant.ofEpochMilli(scheduler.millis() - (now - troubleSince) / 1_000_000)
+                    + ": " + trouble;
+        if (calls > 0 && now - unanswered > SLOW)
+            return "slow: no answer for " + (now - unanswered) / 1_000_000_000L + " s";
+        if (usual > SLOW) return "slow: answers take " + Math.round(usual / 1e8) / 10.0 + " s";
+        return HEALTHY;
     }
 
     /** What is wrong with the store; empty: nothing. Call with the lock. */

@@ -121,31 +121,31 @@ final class Checkpoints {
         return bucket.get(key, 0, Math.toIntExact(size), patience).order(ByteOrder.LITTLE_ENDIAN);
     }
 
+    /** Where a root says that a page is. */
+    private record Place(long number, int offset, int bytes, int crc) {}
+
+    /** Reads the pages, part by part, so that one of them is in memory at a time. */
     private void pages(State state, ByteBuffer in, ExtentPage.Part[] parts) throws IOException {
-        int count = in.getInt();
-        Map<ExtentPage.Part, ByteBuffer> bodies = new HashMap<>();
-        for (int i = 0; i < count; i++) {
+        List<List<Place>> places = new ArrayList<>();
+        for (int i = 0; i < parts.length; i++) places.add(new ArrayList<>());
+        for (int count = in.getInt(); count > 0; count--) {
             long number = in.getLong();
-            ExtentPage.Part part = parts[in.getInt()];
-            int offset = in.getInt();
-            int bytes = in.getInt() * ExtentPage.STORED;
-            int crc = in.getInt();
-            ByteBuffer body = bodies.get(part);
-            if (body == null)
-                bodies.put(
-                        part,
-                        body = bucket.get(part.key, 0, part.size, patience).order(ByteOrder.LITTLE_ENDIAN));
-            if (offset + bytes > body.limit() || Header.crcOf(body, offset, bytes) != crc)
-                throw new Corruption("part " + part.key + " of a checkpoint is damaged at " + offset);
-            ExtentPage page = ExtentPage.decode(body.duplicate()
-                    .limit(offset + bytes)
-                    .position(offset)
-                    .slice()
-                    .order(ByteOrder.LITTLE_ENDIAN));
-            page.part = part;
-            page.offset = offset;
-            page.crc = crc;
-            state.map.put(number, page);
+            places.get(in.getInt()).add(new Place(number, in.getInt(), in.getInt() * ExtentPage.STORED, in.getInt()));
+        }
+        for (int i = 0; i < parts.length; i++) {
+            ExtentPage.Part part = parts[i];
+            ByteBuffer body = bucket.get(part.key, 0, part.size, patience);
+            for (Place place : places.get(i)) {
+                int end = place.offset + place.bytes;
+                if (end > body.limit() || Header.crcOf(body, place.offset, place.bytes) != place.crc)
+                    throw new Corruption("part " + part.key + " of a checkpoint is damaged at " + place.offset);
+                ExtentPage page =
+                        ExtentPage.decode(body.slice(place.offset, place.bytes).order(ByteOrder.LITTLE_ENDIAN));
+                page.part = part;
+                page.offset = place.offset;
+                page.crc = place.crc;
+                state.map.put(place.number, page);
+            }
         }
     }
 

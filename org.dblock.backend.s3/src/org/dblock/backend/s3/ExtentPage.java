@@ -105,10 +105,7 @@ final class ExtentPage {
         int wanted = low + extra + after;
         if (wanted > from.length) {
             int capacity = Math.max(wanted, Math.min(ExtentMap.PAGE, from.length + from.length / 2 + 1));
-            from = Arrays.copyOf(from, capacity);
-            blocks = Arrays.copyOf(blocks, capacity);
-            object = Arrays.copyOf(object, capacity);
-            at = Arrays.copyOf(at, capacity);
+            capacity(capacity);
         }
         if (low + extra != high) {
             System.arraycopy(from, high, from, low + extra, after);
@@ -117,6 +114,13 @@ final class ExtentPage {
             System.arraycopy(at, high, at, low + extra, after);
         }
         count = wanted;
+    }
+
+    private void capacity(int capacity) {
+        from = Arrays.copyOf(from, capacity);
+        blocks = Arrays.copyOf(blocks, capacity);
+        object = Arrays.copyOf(object, capacity);
+        at = Arrays.copyOf(at, capacity);
     }
 
     private int firstEndingAfter(int block) {
@@ -138,6 +142,7 @@ final class ExtentPage {
     /** Reads what {@link #encode} wrote; the buffer has nothing else. */
     static ExtentPage decode(ByteBuffer in) throws Corruption {
         ExtentPage page = new ExtentPage();
+        page.capacity(in.remaining() / STORED);
         int end = 0;
         while (in.hasRemaining()) {
             int start = in.getInt();

@@ -29,6 +29,9 @@ final class Journal {
         boolean zeroes;
         int previousCrc;
         int dataCrc;
+        /** When it was written, in milliseconds since 1970. */
+        long time;
+
         int crc;
 
         long dataPosition() {
@@ -166,7 +169,7 @@ final class Journal {
     }
 
     /** Appends a record and returns its position; the data reach the page cache before it returns. */
-    long append(long lba, int blocks, boolean zeroes, ByteBuffer data, int dataCrc) throws IOException {
+    long append(long lba, int blocks, boolean zeroes, ByteBuffer data, int dataCrc, long time) throws IOException {
         recordBuffer.clear();
         recordBuffer
                 .putInt(RECORD_MAGIC)
@@ -175,7 +178,11 @@ final class Journal {
                 .putLong(epoch)
                 .putLong(lba)
                 .putInt(blocks);
-        recordBuffer.putInt(zeroes ? 1 : 0).putInt(lastCrc).putInt(zeroes ? 0 : dataCrc);
+        recordBuffer
+                .putInt(zeroes ? 1 : 0)
+                .putInt(lastCrc)
+                .putInt(zeroes ? 0 : dataCrc)
+                .putLong(time);
         while (recordBuffer.hasRemaining()) recordBuffer.put((byte) 0);
         int crc = Header.crcOf(recordBuffer, 8, RECORD - 8);
         recordBuffer.putInt(4, crc);
@@ -227,6 +234,7 @@ final class Journal {
         record.zeroes = scratch.getInt(36) == 1;
         record.previousCrc = scratch.getInt(40);
         record.dataCrc = scratch.getInt(44);
+        record.time = scratch.getLong(48);
         if (record.blocks <= 0 || record.end() - position > ring) return null;
         return record;
     }

@@ -25,13 +25,17 @@ final class Log {
         final ByteBuffer body;
         final Journal.Mark end;
         final boolean flush;
+        /** When the oldest record in it was written, in milliseconds since 1970; 0: it has none. */
+        final long oldest;
+
         boolean stored;
 
-        Put(Header header, ByteBuffer body, Journal.Mark end, boolean flush) {
+        Put(Header header, ByteBuffer body, Journal.Mark end, boolean flush, long oldest) {
             this.header = header;
             this.body = body;
             this.end = end;
             this.flush = flush;
+            this.oldest = oldest;
         }
     }
 
@@ -58,6 +62,9 @@ final class Log {
 
     private long sealedRecord;
     private long unsealedSince;
+    /** When the first record was written that is in no object yet, in milliseconds since 1970. */
+    private long unsealedTime;
+
     private long flushWanted;
     private long newestStored;
     private boolean trimming;
@@ -74,7 +81,8 @@ final class Log {
             Scheduler scheduler,
             Settings settings,
             int window,
-            Rules rules) {
+            Rules rules)
+            throws IOException {
         this.bucket = bucket;
         this.keys = keys;
         this.state = state;
@@ -92,6 +100,12 @@ final class Log {
         // an object is as large as the window's share of a quarter of the journal allows
         int blocks = (int) Math.min(settings.objectBlocks(), Math.max(1, journal.size() / 4 / window / Header.BLOCK));
         batch = new Batch(journal, blocks);
+        if (unsealed()) unsealedTime = batch.timeOf(sealed);
+    }
+
+    /** Whether the journal has records that are in no object yet. */
+    private boolean unsealed() {
+        return sealed.position() < journal.head().position();
     }
 
     /** Starts to put what is in the journal. */
@@ -110,9 +124,10 @@ final class Log {
         scheduler.signal();
     }
 
-    /** Says that a record has been appended at a position of the journal. */
-    void appended(long position) {
+    /** Says that a record has been appended at a position of the journal, and when. */
+    void appended(long position, long time) {
         if (position == sealed.position()) {
+            unsealedTime = time;
             unsealedSince = scheduler.nanos();
             scheduler.signal();
         } else if (full()) {
@@ -144,14 +159,23 @@ final class Log {
 
     /** Whether all that was written is in the log. */
     boolean idle() {
-        return puts.isEmpty()
-                && waiting.isEmpty()
-                && sealed.position() == journal.head().position();
+        return puts.isEmpty() && waiting.isEmpty() && !unsealed();
     }
 
     /** The bytes of the journal that the bucket doesn't have yet. */
     long unprotected() {
         return journal.head().position() - journal.tail().position();
+    }
+
+    /** How long ago the oldest record was written that the bucket doesn't have yet, in milliseconds; 0: it has all. */
+    long lagMillis() {
+        long oldest = unsealed() ? unsealedTime : 0;
+        for (Put put : puts) {
+            if (put.oldest == 0) continue;
+            oldest = put.oldest;
+            break;
+        }
+        return oldest == 0 ? 0 : Math.max(0, scheduler.millis() - oldest);
     }
 
     /** Whether less important objects may take a place in the window now. */
@@ -222,8 +246,8 @@ final class Log {
                 } else if (!waiting.isEmpty()) {
                     Queued queued = waiting.poll();
                     queued.header.lastRecord = sealedRecord;
-                    assign(queued.header, sealed, false, body -> body.put(queued.payload));
-                } else if (sealed.position() == journal.head().position()) {
+                    assign(queued.header, sealed, false, 0, body -> body.put(queued.payload));
+                } else if (!unsealed()) {
                     scheduler.await(LONG);
                 } else {
                     long left = unsealedSince + settings.sealNanos() - scheduler.nanos();
@@ -264,13 +288,15 @@ final class Log {
         }
         if (stopped) return;
         sealed = batch.end();
+        if (unsealed()) unsealedTime = batch.timeOf(sealed);
         unsealedSince = scheduler.nanos();
         sealedRecord = batch.header().lastRecord;
-        assign(batch.header(), sealed, flush, batch::fill);
+        assign(batch.header(), sealed, flush, batch.time(), batch::fill);
     }
 
     /** Gives an object the next slot and begins to put it. Only the sequencer's thread calls it. */
-    private void assign(Header header, Journal.Mark end, boolean flush, Filler payload) throws IOException {
+    private void assign(Header header, Journal.Mark end, boolean flush, long oldest, Filler payload)
+            throws IOException {
         header.volume = state.volume;
         header.slot = nextSlot++;
         header.epoch = state.epoch;
@@ -294,7 +320,7 @@ final class Log {
         }
         if (stopped) return; // it stays in the journal
         lastCrc = header.crc;
-        Put put = new Put(header, body, end, flush);
+        Put put = new Put(header, body, end, flush, oldest);
         puts.add(put);
         scheduler.run("put", () -> upload(put));
     }

@@ -2,16 +2,18 @@ package org.dblock.backend.s3;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
-import java.util.Map;
+import java.util.List;
 import java.util.Set;
+import java.util.UUID;
 import org.dblock.api.Size;
 
 /**
- * Reads payloads of log objects through a cache of lines in memory; every block is checked against the CRC in its
- * object's header. Lines that several ask for are read once, and neighbours in one request. Guarded by the volume's
- * lock, which no caller holds.
+ * Reads payloads of log objects through a cache of lines in memory, and one on the local disk behind it; every block
+ * that comes from the store is checked against the CRC in its object's header. Lines that several ask for are read
+ * once, and neighbours in one request. Guarded by the volume's lock, which no caller holds.
  */
 final class ReadCache {
     /** Blocks in a line. */
@@ -20,60 +22,142 @@ final class ReadCache {
     private static final int LINE_BYTES = LINE * Header.BLOCK;
     /** The most lines in one request: 1 MiB. */
     private static final int RUN = 16;
-
-    private static final int MOST_SUMS = 1024;
+    /** The most requests under way beside those that readers make themselves. */
+    private static final int MOST_AHEAD = 24;
+    /** How many CRCs of payloads are kept: 8 MiB. */
+    private static final int MOST_SUMS = 2 << 20;
+    /** How often an object is asked for again that comes damaged. */
+    private static final int REPEATS = 2;
 
     private record Key(long slot, int crc, int line) {}
+
+    /** A stretch of an object's payload, in blocks. */
+    record Stretch(long slot, State.Stored stored, int at, int blocks) {
+        private int firstLine() {
+            return at / LINE;
+        }
+
+        private int lastLine() {
+            return (at + blocks - 1) / LINE;
+        }
+    }
+
+    /** Lines that one request reads, and nobody else meanwhile. */
+    private record Run(long slot, State.Stored stored, int line, int count) {
+        Key key(int i) {
+            return new Key(slot, stored.crc, line + i);
+        }
+    }
 
     private final Bucket bucket;
     private final Keys keys;
     private final Scheduler scheduler;
     private final long patience;
     private final long capacity;
+    private final UUID volume;
+    private final DiskCache disk;
     private final LinkedHashMap<Key, byte[]> lines = new LinkedHashMap<>(16, 0.75f, true);
+    private final LinkedHashMap<Key, int[]> sums = new LinkedHashMap<>(16, 0.75f, true);
+    /** What is being read; an object's header counts as line -1. */
     private final Set<Key> coming = new HashSet<>();
+
     private long bytes;
+    private long sumsKept;
+    private int ahead;
     private long hits;
     private long misses;
 
-    private final LinkedHashMap<Key, int[]> sums = new LinkedHashMap<>(16, 0.75f, true) {
-        private static final long serialVersionUID = 1;
-
-        @Override
-        protected boolean removeEldestEntry(Map.Entry<Key, int[]> eldest) {
-            return size() > MOST_SUMS;
-        }
-    };
-
-    ReadCache(Bucket bucket, Keys keys, Scheduler scheduler, long patience, long capacity) {
+    /** @param disk null: there is none */
+    ReadCache(
+            Bucket bucket, Keys keys, Scheduler scheduler, long patience, long capacity, UUID volume, DiskCache disk) {
         this.bucket = bucket;
         this.keys = keys;
         this.scheduler = scheduler;
         this.patience = patience;
         this.capacity = capacity;
+        this.volume = volume;
+        this.disk = disk;
     }
 
     /** Copies blocks of an object's payload to the buffer. */
-    void read(long slot, State.Stored stored, int at, int blocks, ByteBuffer into) throws IOException {
-        int first = at / LINE;
-        int last = (at + blocks - 1) / LINE;
-        for (int line = first; line <= last; line++) {
-            byte[] data = line(slot, stored, line, last);
-            int from = Math.max(at, line * LINE) - line * LINE;
-            int to = Math.min(at + blocks, (line + 1) * LINE) - line * LINE;
+    void read(Stretch stretch, ByteBuffer into) throws IOException {
+        int end = stretch.at + stretch.blocks;
+        for (int line = stretch.firstLine(); line <= stretch.lastLine(); line++) {
+            byte[] data = line(stretch, line);
+            int from = Math.max(stretch.at, line * LINE) - line * LINE;
+            int to = Math.min(end, (line + 1) * LINE) - line * LINE;
             into.put(data, from * Header.BLOCK, (to - from) * Header.BLOCK);
         }
     }
 
-    /** Reads a range into the cache. */
-    void load(long slot, State.Stored stored, int at, int blocks) throws IOException {
-        int last = (at + blocks - 1) / LINE;
-        for (int line = at / LINE; line <= last; line++) line(slot, stored, line, last);
+    /** Reads some stretches into the cache. */
+    void load(List<Stretch> stretches) throws IOException {
+        ahead(stretches);
+        for (Stretch stretch : stretches)
+            for (int line = stretch.firstLine(); line <= stretch.lastLine(); line++) line(stretch, line);
     }
 
-    private byte[] line(long slot, State.Stored stored, int line, int last) throws IOException {
-        Key key = new Key(slot, stored.crc, line);
-        int run = 1;
+    /**
+     * Begins to read what the cache lacks of some stretches that are going to be read in this order: all but the first
+     * request, which the caller will make.
+     */
+    void ahead(List<Stretch> stretches) {
+        List<Run> runs = new ArrayList<>();
+        scheduler.lock();
+        try {
+            long wanted = 0;
+            for (Stretch stretch : stretches) wanted += stretch.lastLine() - stretch.firstLine() + 1;
+            // what doesn't fit would be gone when it is to be read
+            if (wanted < 2 || wanted * LINE_BYTES > capacity / 2 || bucket.ending()) return;
+            for (Stretch stretch : stretches) {
+                for (int line = stretch.firstLine(); line <= stretch.lastLine() && ahead < MOST_AHEAD; ) {
+                    Run run = claim(stretch, line);
+                    line += Math.max(1, run.count);
+                    if (run.count == 0) continue;
+                    runs.add(run);
+                    if (runs.size() > 1) ahead++;
+                }
+            }
+            if (!runs.isEmpty()) unclaim(runs.remove(0));
+        } finally {
+            scheduler.unlock();
+        }
+        for (Run run : runs) {
+            scheduler.run("read", () -> {
+                try {
+                    fetch(run);
+                } catch (IOException e) {
+                    // whoever really reads it tries again, and is told
+                } finally {
+                    scheduler.lock();
+                    ahead--;
+                    scheduler.unlock();
+                }
+            });
+        }
+    }
+
+    /**
+     * As much of a stretch from a line on as is missing, nobody reads, and one request may have; call with the lock.
+     */
+    private Run claim(Stretch stretch, int line) {
+        int count = 0;
+        while (count < RUN && line + count <= stretch.lastLine()) {
+            Key key = new Key(stretch.slot, stretch.stored.crc, line + count);
+            if (lines.containsKey(key) || !coming.add(key)) break;
+            count++;
+        }
+        return new Run(stretch.slot, stretch.stored, line, count);
+    }
+
+    private void unclaim(Run run) {
+        for (int i = 0; i < run.count; i++) coming.remove(run.key(i));
+        scheduler.signal();
+    }
+
+    private byte[] line(Stretch stretch, int line) throws IOException {
+        Key key = new Key(stretch.slot, stretch.stored.crc, line);
+        Run run;
         scheduler.lock();
         try {
             while (true) {
@@ -82,32 +166,51 @@ final class ReadCache {
                     hits++;
                     return data;
                 }
-                if (coming.add(key)) break;
+                run = claim(stretch, line);
+                if (run.count > 0) break;
                 scheduler.await(patience);
             }
             misses++;
-            while (run < RUN && line + run <= last) {
-                Key next = new Key(slot, stored.crc, line + run);
-                if (lines.containsKey(next) || !coming.add(next)) break;
-                run++;
-            }
         } finally {
             scheduler.unlock();
         }
-        byte[][] got = new byte[run][];
+        return fetch(run)[0];
+    }
+
+    /** Reads a run that was claimed. */
+    private byte[][] fetch(Run run) throws IOException {
+        byte[][] got = new byte[run.count][];
         try {
-            fetch(slot, stored, line, got);
-            return got[0];
+            if (disk != null) for (int i = 0; i < run.count; i++) got[i] = disk.get(onDisk(run, i));
+            for (int i = 0; i < run.count; ) {
+                int to = i;
+                while (to < run.count && got[to] == null) to++;
+                if (to > i) fetch(run, i, to, got);
+                i = to + 1;
+            }
+            return got;
         } finally {
             scheduler.lock();
-            for (int i = 0; i < run; i++) {
-                Key each = new Key(slot, stored.crc, line + i);
-                coming.remove(each);
-                if (got[i] != null) keep(each, got[i]);
-            }
-            scheduler.signal();
+            for (int i = 0; i < run.count; i++) if (got[i] != null) keep(run.key(i), got[i]);
+            unclaim(run);
             scheduler.unlock();
         }
+    }
+
+    private void fetch(Run run, int from, int to, byte[][] got) throws IOException {
+        int first = (run.line + from) * LINE;
+        int count = Math.min((to - from) * LINE, run.stored.payloadBlocks - first);
+        ByteBuffer data = payload(run.slot, run.stored, sums(run.slot, run.stored), first, count);
+        for (int i = from; i < to; i++) {
+            byte[] line = new byte[Math.min(LINE_BYTES, data.remaining())];
+            data.get(line);
+            got[i] = line;
+            if (disk != null) disk.offer(onDisk(run, i), line);
+        }
+    }
+
+    private DiskCache.Key onDisk(Run run, int i) {
+        return new DiskCache.Key(volume, run.slot, run.stored.crc, run.line + i);
     }
 
     private void keep(Key key, byte[] data) {
@@ -119,40 +222,59 @@ final class ReadCache {
         }
     }
 
-    private void fetch(long slot, State.Stored stored, int line, byte[][] got) throws IOException {
-        int first = line * LINE;
-        int count = Math.min(got.length * LINE, stored.payloadBlocks - first);
-        ByteBuffer data = payload(slot, stored, sums(slot, stored), first, count);
-        for (int i = 0; i < got.length; i++) {
-            got[i] = new byte[Math.min(LINE_BYTES, data.remaining())];
-            data.get(got[i]);
-        }
-    }
-
     /** Reads blocks of a payload past the cache, and checks them. */
     ByteBuffer payload(long slot, State.Stored stored, int[] sums, int first, int count) throws IOException {
         String key = keys.log(slot);
-        ByteBuffer data =
-                bucket.get(key, (long) (stored.headerBlocks + first) * Header.BLOCK, count * Header.BLOCK, patience);
-        if (data.remaining() != count * Header.BLOCK) throw new Corruption(key + " is cut short in block " + first);
-        for (int i = 0; i < count; i++)
-            if (Header.crcOf(data, i * Header.BLOCK, Header.BLOCK) != sums[first + i])
-                throw new Corruption(key + " is damaged in block " + (first + i) + " of its payload");
-        return data;
+        long offset = (long) (stored.headerBlocks + first) * Header.BLOCK;
+        for (int repeats = 0; ; repeats++) {
+            ByteBuffer data = bucket.get(key, offset, count * Header.BLOCK, patience);
+            int wrong = 0;
+            while (wrong < count && right(data, wrong, sums[first + wrong])) wrong++;
+            if (wrong == count) return data;
+            // it may have been damaged on its way
+            if (repeats == REPEATS)
+                throw new Corruption(
+                        (wrong + 1) * Header.BLOCK > data.limit()
+                                ? key + " is cut short in block " + (first + wrong)
+                                : key + " is damaged in block " + (first + wrong) + " of its payload");
+        }
+    }
+
+    private static boolean right(ByteBuffer data, int block, int sum) {
+        return (block + 1) * Header.BLOCK <= data.limit()
+                && Header.crcOf(data, block * Header.BLOCK, Header.BLOCK) == sum;
     }
 
     /** The CRC of each block of an object's payload. */
     private int[] sums(long slot, State.Stored stored) throws IOException {
-        Key key = new Key(slot, stored.crc, 0);
+        Key key = new Key(slot, stored.crc, -1);
         scheduler.lock();
-        int[] known = sums.get(key);
-        scheduler.unlock();
-        if (known != null) return known;
-        int[] read = header(slot, stored).payloadCrc;
-        scheduler.lock();
-        sums.put(key, read);
-        scheduler.unlock();
-        return read;
+        try {
+            while (true) {
+                int[] known = sums.get(key);
+                if (known != null) return known;
+                if (coming.add(key)) break;
+                scheduler.await(patience);
+            }
+        } finally {
+            scheduler.unlock();
+        }
+        int[] read = null;
+        try {
+            read = header(slot, stored).payloadCrc;
+            return read;
+        } finally {
+            scheduler.lock();
+            coming.remove(key);
+            if (read != null && sums.put(key, read) == null) sumsKept += read.length;
+            var eldest = sums.entrySet().iterator();
+            while (sumsKept > MOST_SUMS && eldest.hasNext()) {
+                sumsKept -= eldest.next().getValue().length;
+                eldest.remove();
+            }
+            scheduler.signal();
+            scheduler.unlock();
+        }
     }
 
     /** Reads an object's header. */

@@ -51,8 +51,27 @@ import org.osgi.service.metatype.annotations.Option;
             min = "1048576")
     long journalSize() default 256 << 20;
 
-    @AttributeDefinition(required = false, description = "memory for the read cache", min = "0")
+    @AttributeDefinition(
+            required = false,
+            description =
+                    "seconds of writes that a loss of the local disk may cost at most: writes wait while the bucket"
+                            + " lags further behind; 0: no such limit, only the journal's size",
+            min = "0")
+    int maxLagSeconds() default 0;
+
+    @AttributeDefinition(required = false, description = "memory for the read cache, for this volume", min = "0")
     long cacheSize() default 64 << 20;
+
+    @AttributeDefinition(
+            required = false,
+            description = "size of the read cache on the local disk at most, for this volume; 0: none",
+            min = "0")
+    long diskCacheSize() default 1 << 30;
+
+    @AttributeDefinition(
+            required = false,
+            description = "folder of the read cache on the local disk; empty: cache/s3 in the gateway's home")
+    String diskCacheFolder() default "";
 
     @AttributeDefinition(
             required = false,

@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.dblock.api.BlockException;
-import org.dblock.api.BlockVolume;
 import org.dblock.api.Capability;
 import org.dblock.api.ExtentVisitor;
 import org.dblock.api.Geometry;
@@ -22,7 +21,7 @@ import org.dblock.api.VolumeSpec;
  * A volume as its log was when it was opened, for reading only. It neither owns the volume nor disturbs who does, and
  * never moves on: what the owner has collected since fails with EIO.
  */
-final class S3Reader implements BlockVolume {
+final class S3Reader implements WholeBlocks {
     private static final int BLOCK = Header.BLOCK;
 
     private final String name;
@@ -58,14 +57,37 @@ final class S3Reader implements BlockVolume {
                     Reason.INVALID,
                     "volume '" + name + "' has " + state.size + " bytes, not " + spec.size()
                             + ": ask for that size, or for none");
-        cache = new ReadCache(bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes());
+        cache = new ReadCache(
+                bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes(), state.volume, null);
         geometry = new Geometry(
-                state.size, BLOCK, BLOCK, 1 << 20, true, true, Persistence.DURABLE, Set.of(Capability.EXTENTS));
+                (state.size + BLOCK - 1) / BLOCK * BLOCK,
+                BLOCK,
+                BLOCK,
+                1 << 20,
+                true,
+                true,
+                Persistence.DURABLE,
+                Set.of(Capability.EXTENTS));
     }
 
     @Override
     public Geometry geometry() {
         return geometry;
+    }
+
+    @Override
+    public long size() {
+        return state.size;
+    }
+
+    @Override
+    public boolean failed() {
+        return false;
+    }
+
+    @Override
+    public void resize(long size, int blockSize) throws IOException {
+        throw readOnly();
     }
 
     /** The slot up to which it has the log. */
@@ -94,7 +116,7 @@ final class S3Reader implements BlockVolume {
             int at = start + (int) (piece.lba - lba) * BLOCK;
             into.limit(at + piece.blocks * BLOCK).position(at);
             try {
-                cache.read(piece.object, stored, piece.at, piece.blocks, into);
+                cache.read(new ReadCache.Stretch(piece.object, stored, piece.at, piece.blocks), into);
             } catch (ObjectStore.Missing e) {
                 throw new BlockException(
                         Reason.IO,
@@ -169,9 +191,8 @@ final class S3Reader implements BlockVolume {
         Map<String, String> details = new LinkedHashMap<>();
         scheduler.lock();
         try {
-            String trouble = bucket.trouble();
             details.put("id", state.volume.toString());
-            details.put("store", trouble.isEmpty() ? "ok" : trouble);
+            details.put("store", bucket.state());
             details.put("as of", "slot " + state.slot + " of the log, for reading only");
             details.put("owner then", state.host + " since " + Instant.ofEpochMilli(state.time));
             details.put("data", Size.format(state.liveBlocks * BLOCK) + " live");

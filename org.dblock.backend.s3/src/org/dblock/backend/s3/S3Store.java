@@ -30,9 +30,13 @@ import org.osgi.service.component.annotations.Component;
 @Component(service = BlockStore.class, property = BlockStore.BACKEND + "=s3")
 public final class S3Store implements InspectableStore {
     private static final int WINDOW = 8;
+    /** The smallest block size. */
+    private static final int SMALLEST = 512;
+
     private static final long SECOND = 1_000_000_000L;
 
     private final Path folder;
+    private final Path caches;
     private final Function<S3Options, ObjectStore> connect;
     private final Journals journals;
     private final Set<String> proven = new HashSet<>();
@@ -41,7 +45,11 @@ public final class S3Store implements InspectableStore {
     /** For Declarative Services. */
     @Activate
     public S3Store(BundleContext context) {
-        this(home(context), AwsObjectStore::new);
+        this(
+                home(context).resolve("volumes/s3"),
+                home(context).resolve("cache/s3"),
+                AwsObjectStore::new,
+                FileDisk::new);
     }
 
     S3Store(Path folder, Function<S3Options, ObjectStore> connect) {
@@ -49,7 +57,12 @@ public final class S3Store implements InspectableStore {
     }
 
     S3Store(Path folder, Function<S3Options, ObjectStore> connect, Journals journals) {
+        this(folder, folder.resolve("cache"), connect, journals);
+    }
+
+    private S3Store(Path folder, Path caches, Function<S3Options, ObjectStore> connect, Journals journals) {
         this.folder = folder;
+        this.caches = caches;
         this.connect = connect;
         this.journals = journals;
     }
@@ -61,7 +74,7 @@ public final class S3Store implements InspectableStore {
 
     private static Path home(BundleContext context) {
         String home = context.getProperty("dblock.home");
-        return Path.of(home == null ? "dblock" : home).resolve("volumes/s3");
+        return Path.of(home == null ? "dblock" : home);
     }
 
     /** What one call, and the volume that it opens, work with. */
@@ -110,7 +123,9 @@ public final class S3Store implements InspectableStore {
                     Reason.INVALID, "flush '" + options.flush() + "': must be local-durable or remote-durable");
         range("journalSize", options.journalSize(), 1 << 20, 1L << 40);
         range("cacheSize", options.cacheSize(), 0, 1L << 40);
+        range("diskCacheSize", options.diskCacheSize(), 0, 1L << 40);
         range("objectSize", options.objectSize(), 64 << 10, 64 << 20);
+        range("maxLagSeconds", options.maxLagSeconds(), 0, 86400);
         range("timeoutSeconds", options.timeoutSeconds(), 1, 86400);
         range("collectBelow", options.collectBelow(), 0, 95);
         range("collectRate", options.collectRate(), 4096, 1L << 40);
@@ -126,7 +141,9 @@ public final class S3Store implements InspectableStore {
                 hostName() + ", process " + ProcessHandle.current().pid(),
                 options.objectSize() / Header.BLOCK,
                 WINDOW,
-                2 * SECOND,
+                // half of the time is for the put
+                options.maxLagSeconds() == 0 ? 2 * SECOND : Math.min(2 * SECOND, options.maxLagSeconds() * SECOND / 2),
+                options.maxLagSeconds() * 1000L,
                 256,
                 60 * SECOND,
                 SECOND / 5,
@@ -150,22 +167,26 @@ public final class S3Store implements InspectableStore {
 
     @Override
     public BlockVolume open(VolumeSpec spec) throws IOException {
-        if (spec.blockSize() != 0 && spec.blockSize() != Header.BLOCK)
-            throw new BlockException(Reason.INVALID, "block size " + spec.blockSize() + ": must be " + Header.BLOCK);
-        if (spec.size() % Header.BLOCK != 0 || spec.size() / Header.BLOCK > State.MOST_BLOCKS)
+        int blockSize = spec.blockSize() == 0 ? Header.BLOCK : spec.blockSize();
+        if (blockSize < SMALLEST || blockSize > Header.BLOCK || Integer.bitCount(blockSize) != 1)
             throw new BlockException(
-                    Reason.INVALID,
-                    "size " + spec.size() + ": must be a multiple of " + Header.BLOCK + ", at most 64T");
+                    Reason.INVALID, "block size " + blockSize + ": must be 512, 1024, 2048 or " + Header.BLOCK);
+        if (spec.size() % blockSize != 0 || spec.size() / Header.BLOCK > State.MOST_BLOCKS)
+            throw new BlockException(
+                    Reason.INVALID, "size " + spec.size() + ": must be a multiple of " + blockSize + ", at most 64T");
         Session session = session(spec);
         try {
-            return open(session, spec);
+            WholeBlocks volume = open(session, spec);
+            // the volume itself knows nothing of small blocks, nor does the store: they are this opening's
+            if (volume.size() % blockSize != 0) blockSize = SMALLEST;
+            return blockSize == Header.BLOCK ? volume : new SmallBlocks(volume, blockSize);
         } catch (IOException | RuntimeException | Error e) {
             session.close();
             throw e;
         }
     }
 
-    private BlockVolume open(Session session, VolumeSpec spec) throws IOException {
+    private WholeBlocks open(Session session, VolumeSpec spec) throws IOException {
         if (spec.readOnly()) return look(session, spec);
         prove(session);
         Format format = find(session);
@@ -203,6 +224,7 @@ public final class S3Store implements InspectableStore {
                         Reason.IN_USE, "volume '" + spec.volume() + "' is open in this gateway already");
         }
         Disk disk = null;
+        DiskCache cache = null;
         try {
             disk = journals.open(folder.resolve(format.volume() + ".journal"));
             Opening opening = new Opening(
@@ -217,6 +239,7 @@ public final class S3Store implements InspectableStore {
                     new Rules(),
                     session.options.takeover());
             opening.run();
+            cache = diskCache(session.options, spec.volume(), format.volume());
             return new S3Volume(
                     spec.volume(),
                     opening,
@@ -228,6 +251,7 @@ public final class S3Store implements InspectableStore {
                     format.window(),
                     new Rules(),
                     spec.readOnly(),
+                    cache,
                     () -> {
                         session.store.close();
                         synchronized (open) {
@@ -235,12 +259,20 @@ public final class S3Store implements InspectableStore {
                         }
                     });
         } catch (IOException | RuntimeException | Error e) {
+            if (cache != null) cache.close();
             if (disk != null) disk.close();
             synchronized (open) {
                 open.remove(id);
             }
             throw e;
         }
+    }
+
+    /** The volume's cache on the local disk; null: it wants none. */
+    private DiskCache diskCache(S3Options options, String name, UUID volume) {
+        if (options.diskCacheSize() == 0) return null;
+        Path folder = options.diskCacheFolder().isEmpty() ? caches : Path.of(options.diskCacheFolder());
+        return new DiskCache(name, folder.resolve(volume + ".cache"), options.diskCacheSize());
     }
 
     /** Lets the store show, once, that it can keep gateways apart. */

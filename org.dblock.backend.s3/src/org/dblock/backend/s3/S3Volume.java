@@ -6,10 +6,10 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import org.dblock.api.BlockException;
-import org.dblock.api.BlockVolume;
 import org.dblock.api.Capability;
 import org.dblock.api.ExtentVisitor;
 import org.dblock.api.Geometry;
@@ -18,10 +18,13 @@ import org.dblock.api.Reason;
 import org.dblock.api.Size;
 
 /** A volume that this gateway owns: writes go to the journal, from there to the log; reads come from both. */
-final class S3Volume implements BlockVolume {
+final class S3Volume implements WholeBlocks {
     private static final int BLOCK = Header.BLOCK;
     private static final long LONG = 3_600_000_000_000L;
     private static final long SOON = 2_000_000_000L;
+    /** For how long a write is slowed down at most. */
+    private static final long LONGEST_PAUSE = 10_000_000L;
+
     private static final int LOOKUPS = 5;
     private static final int OVERTAKEN = 1000;
     /** The most blocks in one record of zeroes. */
@@ -42,6 +45,9 @@ final class S3Volume implements BlockVolume {
     private final Checkpoints checkpoints;
     private final long nonce;
     private final ReadCache cache;
+    /** Null: there is none. */
+    private final DiskCache diskCache;
+
     private final ReadAhead readAhead;
     private final Collector collector;
     private final Runnable onClose;
@@ -55,6 +61,7 @@ final class S3Volume implements BlockVolume {
     private boolean closed;
     private long closeBy = Long.MAX_VALUE;
 
+    /** @param diskCache is closed with the volume; null: there is none */
     S3Volume(
             String name,
             Opening opening,
@@ -66,7 +73,9 @@ final class S3Volume implements BlockVolume {
             int window,
             Rules rules,
             boolean readOnly,
-            Runnable onClose) {
+            DiskCache diskCache,
+            Runnable onClose)
+            throws IOException {
         this.name = name;
         this.scheduler = scheduler;
         this.settings = settings;
@@ -80,11 +89,13 @@ final class S3Volume implements BlockVolume {
         checkpoints = opening.checkpoints();
         nonce = opening.nonce();
         log = new Log(bucket, keys, state, journal, dirty, scheduler, settings, window, rules);
-        cache = new ReadCache(bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes());
-        readAhead = new ReadAhead(scheduler);
+        this.diskCache = diskCache;
+        cache = new ReadCache(
+                bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes(), state.volume, diskCache);
+        readAhead = new ReadAhead(scheduler, settings.cacheBytes());
         collector = new Collector(state, log, cache, scheduler, settings);
         geometry = new Geometry(
-                state.size,
+                blocks(state.size) * BLOCK,
                 BLOCK,
                 BLOCK,
                 1 << 20,
@@ -104,9 +115,30 @@ final class S3Volume implements BlockVolume {
         scheduler.run("keeper", this::keep);
     }
 
+    /** In whole blocks; {@link #size} is exact. */
     @Override
     public Geometry geometry() {
         return geometry;
+    }
+
+    private static long blocks(long bytes) {
+        return (bytes + BLOCK - 1) / BLOCK;
+    }
+
+    @Override
+    public long size() {
+        scheduler.lock();
+        long size = state.size;
+        scheduler.unlock();
+        return size;
+    }
+
+    @Override
+    public boolean failed() {
+        scheduler.lock();
+        boolean failed = log.failed();
+        scheduler.unlock();
+        return failed;
     }
 
     // ---- writing
@@ -182,36 +214,47 @@ final class S3Volume implements BlockVolume {
             check();
             waitForRoom(bytes);
             long position;
+            long time = scheduler.millis();
             try {
-                position = journal.append(lba, blocks, data == null, data, crc);
+                position = journal.append(lba, blocks, data == null, data, crc, time);
             } catch (IOException e) {
                 throw broken("writing", e);
             }
             if (data == null) dirty.set(lba, blocks, position, ExtentMap.ZEROES);
             else dirty.set(lba, blocks, position + Journal.RECORD, 0);
             lastWrite = scheduler.nanos();
-            log.appended(position);
+            log.appended(position, time);
         } finally {
             scheduler.unlock();
         }
     }
 
-    /** Slows writers down from 70 % on, and stops them at 95 %, so that the journal never overflows. */
+    /**
+     * Slows writers down from 70 % on, and stops them at 95 %, so that the journal never overflows; the same towards
+     * the longest time that the bucket may lag behind.
+     */
     private void waitForRoom(long bytes) throws BlockException {
         long most = journal.size() / 100 * 95;
-        long slow = journal.size() / 100 * 70;
-        if (journal.used() > slow) {
-            long pause = Math.min(1000, 1000 * (journal.used() - slow) / (most - slow)) * 10_000; // up to 10 ms
-            long until = scheduler.nanos() + pause;
+        long lag = settings.maxLagMillis();
+        double pressure = Math.max(
+                pressure(journal.used(), journal.size() / 100 * 70, most),
+                pressure(log.lagMillis(), lag / 10 * 7, lag));
+        if (pressure > 0) {
+            long until = scheduler.nanos() + (long) (Math.min(1, pressure) * LONGEST_PAUSE);
             while (scheduler.nanos() < until) {
                 pause(until);
                 check();
             }
         }
-        while (journal.used() + Journal.RECORD + bytes > most) {
+        while (journal.used() + Journal.RECORD + bytes > most || lag > 0 && log.lagMillis() > lag) {
             pause(Long.MAX_VALUE);
             check();
         }
+    }
+
+    /** 0 up to {@code low}, 1 at {@code high}; 0 if there is no {@code high}. */
+    private static double pressure(long value, long low, long high) {
+        return high == 0 || value <= low ? 0 : (double) (value - low) / (high - low);
     }
 
     /** Waits for a change, at most until a time; gives up when the process is about to end. */
@@ -283,7 +326,15 @@ final class S3Volume implements BlockVolume {
     // ---- reading
 
     /** A piece of a read: in the journal, or in a log object, which {@code stored} describes. */
-    private record Piece(long lba, int blocks, boolean inJournal, long object, int at, State.Stored stored) {}
+    private record Piece(long lba, int blocks, boolean inJournal, long object, int at, State.Stored stored) {
+        boolean inLog() {
+            return !inJournal && at != ExtentMap.ZEROES;
+        }
+
+        ReadCache.Stretch stretch() {
+            return new ReadCache.Stretch(object, stored, at, blocks);
+        }
+    }
 
     @Override
     public void read(ByteBuffer into, long offset) throws IOException {
@@ -292,6 +343,7 @@ final class S3Volume implements BlockVolume {
         long lba = offset / BLOCK;
         int blocks = (limit - start) / BLOCK;
         long giveUp = scheduler.nanos() + settings.patienceNanos();
+        readAhead.before(lba, blocks, geometry.size() / BLOCK, this::load);
         for (int n = 1; ; n++) {
             try {
                 if (readOnce(into, start, lba, blocks)) break;
@@ -314,11 +366,11 @@ final class S3Volume implements BlockVolume {
             }
         }
         into.limit(limit).position(limit);
-        readAhead.after(lba, blocks, state.size / BLOCK, this::load);
     }
 
     private boolean readOnce(ByteBuffer into, int start, long lba, int blocks) throws IOException {
         List<Piece> pieces = pieces(lba, blocks);
+        if (blocks > 1) cache.ahead(stretches(pieces));
         long next = lba;
         for (Piece piece : pieces) {
             zero(into, start, lba, next, piece.lba);
@@ -329,7 +381,7 @@ final class S3Volume implements BlockVolume {
             else if (piece.inJournal) journal.read(into, piece.object + (long) piece.at * BLOCK);
             else if (piece.stored == null)
                 throw new Corruption("volume '" + name + "': slot " + piece.object + " is not in the log");
-            else cache.read(piece.object, piece.stored, piece.at, piece.blocks, into);
+            else cache.read(piece.stretch(), into);
         }
         zero(into, start, lba, next, lba + blocks);
         scheduler.lock();
@@ -374,11 +426,16 @@ final class S3Volume implements BlockVolume {
                         pieces.add(new Piece(at, count, false, object, offset, state.objects.get(object))));
     }
 
+    private static List<ReadCache.Stretch> stretches(List<Piece> pieces) {
+        List<ReadCache.Stretch> stretches = new ArrayList<>(pieces.size());
+        for (Piece piece : pieces) if (piece.inLog() && piece.stored != null) stretches.add(piece.stretch());
+        return stretches;
+    }
+
     /** Reads a range into the cache. */
     private void load(long lba, int blocks) {
         try {
-            for (Piece piece : pieces(lba, blocks))
-                if (!piece.inJournal) cache.load(piece.object, piece.stored, piece.at, piece.blocks);
+            cache.load(stretches(pieces(lba, blocks)));
         } catch (IOException e) {
             // whoever really reads it will be told
         }
@@ -427,10 +484,15 @@ final class S3Volume implements BlockVolume {
 
     @Override
     public void resize(long size) throws IOException {
-        if (size <= 0 || size % BLOCK != 0 || size / BLOCK > State.MOST_BLOCKS)
+        resize(size, BLOCK);
+    }
+
+    @Override
+    public void resize(long size, int blockSize) throws IOException {
+        if (size <= 0 || size % blockSize != 0 || blocks(size) > State.MOST_BLOCKS)
             throw new BlockException(
-                    Reason.INVALID, "size " + size + ": must be a multiple of " + BLOCK + ", at most 64T");
-        if (size < state.size) zero(size / BLOCK, (state.size - size) / BLOCK);
+                    Reason.INVALID, "size " + size + ": must be a multiple of " + blockSize + ", at most 64T");
+        if (size < state.size) zero(blocks(size), blocks(state.size) - blocks(size));
         scheduler.lock();
         try {
             if (geometry.readOnly())
@@ -443,7 +505,7 @@ final class S3Volume implements BlockVolume {
                 check();
             }
             log.await(log.enqueue(Header.Type.RESIZE, size));
-            geometry = geometry.withSize(size);
+            geometry = geometry.withSize(blocks(size) * BLOCK);
         } finally {
             scheduler.unlock();
         }
@@ -520,7 +582,9 @@ final class S3Volume implements BlockVolume {
             scheduler.unlock();
         }
         scheduler.join(SOON);
+        if (diskCache != null) diskCache.close();
         try {
+            if (complete && delete && diskCache != null) diskCache.delete();
             if (complete && delete) disk.delete();
             else if (complete) journal.persist();
         } finally {
@@ -547,6 +611,10 @@ final class S3Volume implements BlockVolume {
         return true;
     }
 
+    private static String lag(long bytes, long millis) {
+        return Size.format(bytes) + (millis == 0 ? "" : String.format(Locale.ROOT, ", %.1f s", millis / 1e3));
+    }
+
     @Override
     public Map<String, String> details() {
         Map<String, String> details = new LinkedHashMap<>();
@@ -558,11 +626,11 @@ final class S3Volume implements BlockVolume {
             } catch (BlockException e) {
                 failure = e.getMessage();
             }
-            String trouble = bucket.trouble();
             details.put("id", state.volume.toString());
-            details.put("store", !failure.isEmpty() ? failure : trouble.isEmpty() ? "ok" : trouble);
+            details.put("store", failure.isEmpty() ? bucket.state() : failure);
             details.put("flush", settings.remoteDurable() ? "remote-durable" : "local-durable");
-            details.put("not yet in bucket", Size.format(log.unprotected()));
+            details.put("not yet in bucket", lag(log.unprotected(), log.lagMillis()));
+            details.put("at most", lag(journal.size(), settings.maxLagMillis()));
             details.put(
                     "journal",
                     Size.format(journal.used()) + " of " + Size.format(journal.size()) + " ("
@@ -574,6 +642,7 @@ final class S3Volume implements BlockVolume {
                     Size.format(state.liveBlocks * BLOCK) + " live of " + Size.format(state.storedBlocks * BLOCK)
                             + " stored");
             details.put("read cache", cache.describe());
+            if (diskCache != null) details.put("read cache on disk", diskCache.describe());
         } finally {
             scheduler.unlock();
         }

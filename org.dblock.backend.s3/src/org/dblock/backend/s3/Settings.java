@@ -7,6 +7,7 @@ package org.dblock.backend.s3;
  * @param objectBlocks the payload at which an object of the log is closed, in blocks of 4096 bytes
  * @param window how many puts are under way at most when the volume is created; later the format object says it
  * @param sealNanos how long a write waits at most before its object is put
+ * @param maxLagMillis how old what the bucket doesn't have yet may become before writes wait; 0: as old as it gets
  * @param checkpointObjects after how many objects of the log a checkpoint is due
  * @param idleNanos after how long without writes a checkpoint is made
  * @param tickNanos how often housekeeping looks whether there is something to do
@@ -24,6 +25,7 @@ record Settings(
         int objectBlocks,
         int window,
         long sealNanos,
+        long maxLagMillis,
         int checkpointObjects,
         long idleNanos,
         long tickNanos,

@@ -8,7 +8,7 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
 /** Real threads and clocks. */
-final class Threads implements Scheduler {
+class Threads implements Scheduler {
     private static final SecureRandom DICE = new SecureRandom();
 
     private final ReentrantLock lock = new ReentrantLock();

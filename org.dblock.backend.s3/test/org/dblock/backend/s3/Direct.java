@@ -37,15 +37,24 @@ final class Direct {
         return folder.resolve(host);
     }
 
+    /** Whether the time of day stands still. */
+    boolean clockStands;
+
     S3Volume open(String host, ObjectStore store, boolean takeover) throws IOException {
         Disk disk = new FileDisk(journal(host));
-        Scheduler scheduler = new Threads(host);
+        Scheduler scheduler = new Threads(host) {
+            @Override
+            public long millis() {
+                return clockStands ? 1 : super.millis();
+            }
+        };
         try {
             Bucket bucket = new Bucket(store, scheduler, host);
             Settings settings = settings(host);
             Opening opening = new Opening(host, format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
             opening.run();
-            return new S3Volume(host, opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, () -> {});
+            return new S3Volume(
+                    host, opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, null, () -> {});
         } catch (IOException | RuntimeException | Error e) {
             scheduler.join(0);
             disk.close();
@@ -59,6 +68,7 @@ final class Direct {
                 16,
                 WINDOW,
                 50 * MS,
+                0,
                 checkpointObjects,
                 600 * SECOND,
                 10 * MS,

@@ -6,14 +6,28 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** An object store in memory that fails at times, before or after it did what it was asked. */
 final class FaultyStore implements ObjectStore {
     final ConcurrentSkipListMap<String, byte[]> objects = new ConcurrentSkipListMap<>();
     volatile boolean down;
+    /** What it says when it fails. */
+    volatile String refusal = "503";
+    /** How long it takes to answer, in milliseconds. */
+    volatile long delay;
+    /** How often what is read comes damaged, or too short. */
+    volatile double damage;
     /** Whether put-if-absent overwrites. */
     volatile boolean careless;
 
+    /** How many reads of payloads, headers and checkpoints there were. */
+    final AtomicInteger gets = new AtomicInteger();
+
+    /** How many puts were under way at most. */
+    final AtomicInteger mostPuts = new AtomicInteger();
+
+    private final AtomicInteger puts = new AtomicInteger();
     private final double trouble;
     private final Random random = new Random(1);
 
@@ -21,19 +35,33 @@ final class FaultyStore implements ObjectStore {
         this.trouble = trouble;
     }
 
-    private boolean dice() {
+    private boolean dice(double chance) {
         synchronized (random) {
-            return random.nextDouble() < trouble;
+            return random.nextDouble() < chance;
         }
     }
 
     private void maybeFail(String when, String key) throws IOException {
+        try {
+            for (long left = delay; left > 0 && delay > 0; left -= 10) Thread.sleep(10);
+        } catch (InterruptedException e) {
+            throw new IOException(e);
+        }
         // the probe asks a store that works
-        if (down || dice() && !key.contains("probe/")) throw new IOException("503 " + when);
+        if (down || dice(trouble) && !key.contains("probe/")) throw new IOException(refusal + " " + when);
     }
 
     @Override
     public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
+        mostPuts.accumulateAndGet(puts.incrementAndGet(), Math::max);
+        try {
+            return put(key, body);
+        } finally {
+            puts.decrementAndGet();
+        }
+    }
+
+    private boolean put(String key, ByteBuffer body) throws IOException {
         maybeFail("before", key);
         byte[] bytes = new byte[body.remaining()];
         body.get(bytes);
@@ -45,11 +73,18 @@ final class FaultyStore implements ObjectStore {
 
     @Override
     public void get(String key, long offset, ByteBuffer into) throws IOException {
+        gets.incrementAndGet();
         maybeFail("before", key);
         byte[] body = objects.get(key);
         if (body == null) throw new Missing(key);
         int from = (int) Math.min(offset, body.length);
-        into.put(body, from, Math.min(into.remaining(), body.length - from));
+        int length = Math.min(into.remaining(), body.length - from);
+        if (length > 0 && dice(damage)) {
+            if (dice(0.5)) length--;
+            body = body.clone();
+            body[from + length / 2] ^= 4;
+        }
+        into.put(body, from, length);
         maybeFail("after", key); // as a body that is cut short does
     }
 

@@ -28,7 +28,7 @@ class JournalTest {
         byte[] data = new byte[BLOCK];
         Arrays.fill(data, (byte) number);
         ByteBuffer buffer = ByteBuffer.wrap(data);
-        journal.append(number, 1, false, buffer, Header.crcOf(buffer, 0, BLOCK));
+        journal.append(number, 1, false, buffer, Header.crcOf(buffer, 0, BLOCK), 1000 + number);
     }
 
     private long recordsIn(byte[] content) throws IOException {

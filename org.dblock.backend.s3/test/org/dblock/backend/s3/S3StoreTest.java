@@ -192,7 +192,7 @@ class S3StoreTest {
         S3Store store = host("one");
         assertThat(refusal(Reason.INVALID, () -> store.open(VolumeSpec.of("v", 1 << 20))))
                 .hasMessageContaining("bucket");
-        assertThat(refusal(Reason.INVALID, () -> store.open(spec("v", 1 << 20).withBlockSize(512))))
+        assertThat(refusal(Reason.INVALID, () -> store.open(spec("v", 1 << 20).withBlockSize(8192))))
                 .hasMessageContaining("4096");
         assertThat(refusal(Reason.INVALID, () -> store.open(spec("v", (1L << 46) + BLOCK))))
                 .hasMessageContaining("64T");

@@ -163,7 +163,7 @@ final class Simulation {
         if (world.failure != null) return;
         long owners = gateways.stream()
                 .filter(g -> !g.over && !g.process.dead && g.volume != null)
-                .filter(g -> g.volume.details().get("store").equals("ok"))
+                .filter(g -> g.volume.details().get("store").equals(Bucket.HEALTHY))
                 .count();
         if (owners > 1) throw new AssertionError(owners + " gateways believe that they own the volume");
         for (Gateway gateway : gateways) gateway.process.kill();
@@ -182,6 +182,7 @@ final class Simulation {
             4,
             WINDOW,
             2 * World.SECOND,
+            0,
             3,
             5 * World.SECOND,
             World.SECOND,
@@ -201,6 +202,7 @@ final class Simulation {
                 s.objectBlocks(),
                 s.window(),
                 s.sealNanos(),
+                s.maxLagMillis(),
                 s.checkpointObjects(),
                 s.idleNanos(),
                 s.tickNanos(),
@@ -226,7 +228,7 @@ final class Simulation {
             opening.run();
             session[0] = history.opened(gateway.host, opening.state().epoch);
             return new S3Volume(
-                    "sim", opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, () -> {});
+                    "sim", opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, null, () -> {});
         } catch (IOException e) {
             disk.close();
             throw e;
