@@ -26,6 +26,10 @@
 #error "dblock can't be built for Linux 6.9 and 6.10: take 6.8, or 6.11 or later"
 #endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define timer_delete_sync	del_timer_sync
+#endif
+
 /*
  * Tag set flags. STACKING: requests may wait for user space for as long as it
  * takes, and taking a processor offline must not wait for them.

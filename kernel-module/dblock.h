@@ -23,6 +23,7 @@
 #include <linux/pid.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
+#include <linux/timer.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -118,6 +119,8 @@ struct dblock_channel {
  * @n_busy: slots not in SLOT_FREE
  * @stats: counters as in &struct dblock_status
  * @fetchers: threads in EXCHANGE that wait for a request, exclusively
+ * @limit: wakes all of them when the first one's time is over; stays armed
+ *	where it isn't, so that a busy thread doesn't set a timer per request
  * @drained: teardown waits here for @n_busy to become 0
  * @recover_work: fails the requests when the recovery time is over
  * @destroy_work: carries out a deferred destroy
@@ -161,6 +164,7 @@ struct dblock_dev {
 	} stats;
 
 	wait_queue_head_t	fetchers;
+	struct timer_list	limit;
 	wait_queue_head_t	drained;
 	struct delayed_work	recover_work;
 	struct work_struct	destroy_work;

@@ -26,10 +26,19 @@ static const struct block_device_operations dblock_fops = {
 	DBLOCK_FREE_DISK
 };
 
+/* The time of a thread in EXCHANGE may be over. */
+static void dblock_limit(struct timer_list *timer)
+{
+	struct dblock_dev *dev = container_of(timer, struct dblock_dev, limit);
+
+	wake_up_all(&dev->fetchers);
+}
+
 static void dblock_free(struct kref *ref)
 {
 	struct dblock_dev *dev = container_of(ref, struct dblock_dev, ref);
 
+	timer_delete_sync(&dev->limit);
 	blk_mq_free_tag_set(&dev->tag_set);
 	kvfree(dev);
 	module_put(THIS_MODULE);
@@ -278,6 +287,7 @@ static struct dblock_dev *dblock_alloc(const struct dblock_create *p)
 	dev->params = *p;
 	INIT_LIST_HEAD(&dev->pending);
 	init_waitqueue_head(&dev->fetchers);
+	timer_setup(&dev->limit, dblock_limit, 0);
 	init_waitqueue_head(&dev->drained);
 	INIT_DELAYED_WORK(&dev->recover_work, dblock_recover_work);
 	INIT_WORK(&dev->destroy_work, dblock_destroy_work);

@@ -344,13 +344,14 @@ static bool dblock_must_look(struct dblock_dev *dev,
 }
 
 /*
- * Waits until there may be something to fetch. Takes off *@left what it waited.
- * Returns 0, -ETIME or -EINTR. There is no macro for a wait that is exclusive,
- * interruptible and limited. The condition comes before the signal: the
- * wake-up that is used up here was perhaps the only one.
+ * Waits until there may be something to fetch, or until @until, in jiffies,
+ * if the wait is @limited. Returns 0, -ETIME or -EINTR. There is no macro for
+ * a wait that is exclusive, interruptible and limited. The condition comes
+ * before the signal: the wake-up that is used up here was perhaps the only
+ * one.
  */
 static int dblock_wait(struct dblock_dev *dev, struct dblock_channel *channel,
-		       long *left)
+		       bool limited, unsigned long until)
 {
 	DEFINE_WAIT(wait);
 	int ret = 0;
@@ -364,11 +365,14 @@ static int dblock_wait(struct dblock_dev *dev, struct dblock_channel *channel,
 			ret = -EINTR;
 			break;
 		}
-		if (!*left) {
-			ret = -ETIME;
-			break;
+		if (limited) {
+			if (time_after_eq(jiffies, until)) {
+				ret = -ETIME;
+				break;
+			}
+			timer_reduce(&dev->limit, until);
 		}
-		*left = schedule_timeout(*left);
+		schedule();
 	}
 	finish_wait(&dev->fetchers, &wait);
 	return ret;
@@ -378,11 +382,12 @@ static int dblock_fetch(struct dblock_dev *dev, struct dblock_channel *channel,
 			struct dblock_exchange *x)
 {
 	struct dblock_request __user *out = u64_to_user_ptr(x->fetched);
-	long left = MAX_SCHEDULE_TIMEOUT;
+	bool limited = x->timeout_ms != DBLOCK_FOREVER;
+	unsigned long until = 0;
 	int ret = 0;
 
-	if (x->timeout_ms != DBLOCK_FOREVER)
-		left = msecs_to_jiffies(x->timeout_ms);
+	if (limited)
+		until = jiffies + msecs_to_jiffies(x->timeout_ms);
 
 	while (x->n_fetched < x->max_fetch) {
 		ret = dblock_fetch_one(dev, channel, x, &out[x->n_fetched]);
@@ -395,12 +400,15 @@ static int dblock_fetch(struct dblock_dev *dev, struct dblock_channel *channel,
 		}
 		if (ret != -EAGAIN || x->n_fetched)
 			break;
-		ret = dblock_wait(dev, channel, &left);
+		ret = dblock_wait(dev, channel, limited, until);
 		if (ret)
 			break;
 	}
-	/* This thread used up one wake-up; what it leaves is for another. */
-	if (x->n_fetched && !list_empty(&dev->pending))
+	/*
+	 * This thread used up one wake-up, perhaps in the moment in which its
+	 * time was over; what it leaves is for another.
+	 */
+	if (x->max_fetch && !list_empty(&dev->pending))
 		wake_up(&dev->fetchers);
 
 	if (x->n_fetched || ret == -EAGAIN || ret == -ETIME)
