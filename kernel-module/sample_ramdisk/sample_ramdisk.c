@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -137,6 +138,31 @@ static int serve(const struct dblock_request *r)
 	return serve_memory(r, slot);
 }
 
+/*
+ * A thread that is woken runs at once, in place of the one that submitted a
+ * request and would have submitted more: where processors are few, every
+ * exchange brings one. Under SCHED_BATCH it waits for its turn, and finds all
+ * that came meanwhile. Where requests come one by one that only costs; so it
+ * is tried now and then, and kept up while batches come.
+ */
+static void adapt(int n)
+{
+	static __thread unsigned int exchanges, requests;
+	static __thread int policy = SCHED_OTHER;
+	bool batches;
+
+	requests += n;
+	if (++exchanges < (policy == SCHED_BATCH ? 32 : 1024))
+		return;
+	batches = requests > 2 * exchanges;
+	exchanges = 0;
+	requests = 0;
+	if (!batches && sched_getscheduler(0) == policy) {
+		policy = policy == SCHED_BATCH ? SCHED_OTHER : SCHED_BATCH;
+		sched_setscheduler(0, policy, &(struct sched_param) { 0 });
+	}
+}
+
 /* One of the threads that serve: answers in, requests out. */
 static void *serve_loop(void *unused)
 {
@@ -167,6 +193,7 @@ static void *serve_loop(void *unused)
 			};
 		}
 		x.n_commit = n > 0 ? n : 0;
+		adapt(x.n_commit);
 	}
 	if (errno != ESHUTDOWN)
 		die("exchange");
