@@ -39,6 +39,8 @@ final class Channel {
     private static final int BATCH_BYTES = 512 << 10;
     /** How long a thread waits in the kernel at a time: a stop takes as long at most. */
     static final int WAIT_MS = 1000;
+    /** Exchanges after which a thread looks whether patience brings batches, and whether it still does. */
+    private static final int TRY_PATIENCE = 1024, STAY_PATIENT = 32;
     /** Full batches in a row that start another thread, and small ones that end one: {@code Server.trend}. */
     private static final int MORE = 16, LESS = -64;
     /** Waits without work after which a thread that isn't needed ends. */
@@ -225,11 +227,15 @@ final class Channel {
         private final ByteBuffer exchange = Libc.struct(Abi.Exchange.SIZEOF);
         private final ByteBuffer fetched = Libc.struct(batch * Abi.Request.SIZEOF);
         private final ByteBuffer commits = Libc.struct(batch * Abi.Commit.SIZEOF);
-        private final long address = Libc.addressOf(exchange);
+        private final Libc.Repeated call = new Libc.Repeated(fd, Abi.EXCHANGE, Libc.addressOf(exchange));
         private final long born = System.nanoTime();
         private int answers;
         private int answeredBytes;
         private boolean used;
+        /** Whether the thread waits for its turn when it is woken; what has come since it last thought about that. */
+        private boolean patient;
+
+        private int exchanges, requests;
         /** How many batches in a row were full, or as a negative number how many were small. */
         private int trend;
 
@@ -281,7 +287,10 @@ final class Channel {
                             return;
                         }
                     }
-                    if (used && System.nanoTime() - born > TimeUnit.SECONDS.toNanos(AGE_S)) {
+                    if (!blocks && n > 0) adapt(n);
+                    if (used
+                            && (n == 0 || exchanges == 0)
+                            && System.nanoTime() - born > TimeUnit.SECONDS.toNanos(AGE_S)) {
                         if (stopWaiting()) {
                             counted = false;
                             return;
@@ -303,6 +312,18 @@ final class Channel {
                 if (answers > 0) handIn();
                 leave();
             }
+        }
+
+        /**
+         * A thread that is woken runs at once, in place of the one that submitted a request and would have submitted
+         * more: where processors are few, every exchange brings one. A patient one finds all that came until its turn.
+         * Where requests come one by one that only costs; so it is tried now and then, and kept up while batches come.
+         */
+        private void adapt(int n) {
+            requests += n;
+            if (++exchanges < (patient ? STAY_PATIENT : TRY_PATIENCE)) return;
+            if (requests <= 2 * exchanges) libc.patient(patient = !patient);
+            exchanges = requests = 0;
         }
 
         /** Leaves those that wait, unless it is the last of them. */
@@ -332,7 +353,8 @@ final class Channel {
                         .putInt(Abi.Exchange.MAX_FETCH, wanted)
                         .putInt(Abi.Exchange.TIMEOUT_MS, timeoutMs);
                 try {
-                    libc.ioctl(fd, Abi.EXCHANGE, address);
+                    // answers that a call takes before it fails are refused when it is made once more
+                    if (libc.again(call) < 0) libc.ioctl(fd, Abi.EXCHANGE, call.argument);
                     settle(answers);
                     if (answers == 0) return exchange.getInt(Abi.Exchange.N_FETCHED);
                     // refused ones that are handed in once more; what was fetched meanwhile goes first

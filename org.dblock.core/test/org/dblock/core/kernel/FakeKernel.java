@@ -104,6 +104,15 @@ final class FakeKernel extends Libc {
     }
 
     @Override
+    int again(Repeated call) {
+        try {
+            return ioctl(call.fd, call.command, call.argument);
+        } catch (LastErrorException e) {
+            return -1;
+        }
+    }
+
+    @Override
     synchronized int ioctl(int fd, long command, long at) {
         if (!files.get(fd)) throw new LastErrorException(9);
         if (command == Abi.EXCHANGE) return exchange(fd, at);
