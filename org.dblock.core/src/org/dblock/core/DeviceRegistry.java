@@ -27,6 +27,7 @@ import org.dblock.api.InspectableStore;
 import org.dblock.api.Inspection;
 import org.dblock.api.Persistence;
 import org.dblock.api.Reason;
+import org.dblock.api.SnapshotInfo;
 import org.dblock.api.VolumeInfo;
 import org.dblock.api.VolumeSpec;
 import org.dblock.api.device.Backend;
@@ -520,14 +521,39 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
 
     @Override
     public List<VolumeInfo> volumes(String backend, Map<String, Object> options) throws BlockException {
-        return ask(backend, "", options, (store, spec) -> () -> store.list(spec));
+        return ask(backend, "", options, (store, spec) -> () -> store.service().list(spec));
+    }
+
+    @Override
+    public void snapshot(String name, String snapshot) throws BlockException {
+        BlockDevice device = get(name);
+        ControlThread.await(device.thread.submit(() -> device.control.snapshot(snapshot)));
+    }
+
+    @Override
+    public List<SnapshotInfo> snapshots(String name) throws BlockException {
+        DeviceSpec spec = get(name).spec();
+        return ask(
+                spec.backend(),
+                spec.volume(),
+                spec.options(),
+                (store, volume) -> () -> VolumeControl.snapshots(store).snapshots(volume));
+    }
+
+    @Override
+    public void deleteSnapshot(String name, String snapshot, boolean force) throws BlockException {
+        DeviceSpec spec = get(name).spec();
+        ask(spec.backend(), spec.volume(), spec.options(), (store, volume) -> () -> {
+            VolumeControl.snapshots(store).deleteSnapshot(volume, snapshot, force);
+            return null;
+        });
     }
 
     @Override
     public Inspection inspect(String backend, String volume, Map<String, Object> options, boolean scrub)
             throws BlockException {
         return ask(backend, volume, options, (store, spec) -> () -> {
-            if (store instanceof InspectableStore able) return able.inspect(spec, scrub);
+            if (store.service() instanceof InspectableStore able) return able.inspect(spec, scrub);
             throw new BlockException(Reason.UNSUPPORTED, "backend " + backend + " can't inspect its volumes");
         });
     }
@@ -542,7 +568,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                         "volume '" + volume + "' belongs to device " + each.name() + ": remove that first");
         }
         ask(backend, volume, options, (store, spec) -> () -> {
-            store.delete(spec);
+            store.service().delete(spec);
             return null;
         });
     }
@@ -562,12 +588,12 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             String backend,
             String volume,
             Map<String, Object> options,
-            BiFunction<BlockStore, VolumeSpec, java.util.concurrent.Callable<T>> question)
+            BiFunction<Store, VolumeSpec, java.util.concurrent.Callable<T>> question)
             throws BlockException {
         Store store = backend(backend);
         checkOptions(store, options);
         try {
-            return question.apply(store.service(), new VolumeSpec(volume, 0, 0, false, false, options, new HashMap<>()))
+            return question.apply(store, new VolumeSpec(volume, 0, 0, false, false, options, new HashMap<>()))
                     .call();
         } catch (Exception e) {
             throw BlockDevice.asBlockException(e);

@@ -12,6 +12,7 @@ import org.dblock.api.Geometry;
 import org.dblock.api.Persistence;
 import org.dblock.api.Reason;
 import org.dblock.api.Size;
+import org.dblock.api.SnapshotStore;
 import org.dblock.api.VolumeSpec;
 import org.dblock.api.device.Device.State;
 import org.dblock.api.device.DeviceSpec;
@@ -492,6 +493,30 @@ final class VolumeControl {
         device.resizing(0);
         device.spec(device.spec().withSize(size));
         device.resized(open, old.withSize(size));
+    }
+
+    /** A store's way to make snapshots. */
+    static SnapshotStore snapshots(Store store) throws BlockException {
+        if (store.service() instanceof SnapshotStore able) return able;
+        throw new BlockException(Reason.UNSUPPORTED, store.describe() + " makes no snapshots");
+    }
+
+    void snapshot(String name) throws BlockException {
+        OpenVolume open = device.current();
+        if (open == null || open.gate.closed())
+            throw new BlockException(Reason.IO, "device " + device.name() + " is not online: " + device.explanation());
+        DeviceSpec spec = device.spec();
+        SnapshotStore store = snapshots(open.store);
+        VolumeSpec volume = new VolumeSpec(spec.volume(), 0, 0, false, false, spec.options(), new HashMap<>());
+        thread.call(
+                open.store,
+                "snapshot",
+                Long.MAX_VALUE,
+                () -> {
+                    store.createSnapshot(volume, name);
+                    return null;
+                },
+                late -> {});
     }
 
     /** Ends the device unless it is in use, or can't be flushed. */

@@ -82,6 +82,7 @@ public final class Commands {
                         new StatsCommand(gateway).commands(),
                         new VolumeCommands(gateway).commands(),
                         new InspectCommand(gateway).commands(),
+                        new SnapshotCommands(gateway).commands(),
                         new BundleCommands(gateway, context, home).commands(),
                         helpCommands.commands())
                 .flatMap(List::stream)

@@ -15,6 +15,7 @@ import java.util.concurrent.CountDownLatch;
 import org.apache.felix.gogo.runtime.CommandProcessorImpl;
 import org.apache.felix.gogo.runtime.threadio.ThreadIOImpl;
 import org.dblock.api.BlockException;
+import org.dblock.api.SnapshotInfo;
 import org.dblock.api.VolumeInfo;
 import org.dblock.api.device.Device;
 import org.dblock.api.device.DeviceSpec;
@@ -318,6 +319,39 @@ class CommandsTest {
         assertThat(devices.calls)
                 .contains("remove demo by force", "deleteVolume ramdisk demo {}", "remove x")
                 .doesNotContain("deleteVolume ramdisk x {}");
+    }
+
+    @Test
+    void snapshotsAreMadeListedAndDeleted() throws Exception {
+        assertThat(run("snapshots", "demo")).isEqualTo("demo has no snapshots\n");
+        assertThat(run("snapshot", "demo", "monday")).isEqualTo("made snapshot monday of demo\n");
+        devices.snapshots.add(new SnapshotInfo("monday", 1 << 30, 0, List.of("volume 'copy'", "reader host")));
+        assertThat(run("snapshots", "demo")).isEqualTo("""
+            SNAPSHOT  SIZE  MADE                  USED BY
+            monday      1G  1970-01-01T00:00:00Z  volume 'copy'; reader host
+            """);
+        assertThat(JsonReader.read(run("snapshots", "demo", "--json")))
+                .isEqualTo(List.of(Map.of(
+                        "name",
+                        "monday",
+                        "size",
+                        1L << 30,
+                        "time",
+                        "1970-01-01T00:00:00Z",
+                        "users",
+                        List.of("volume 'copy'", "reader host"))));
+        run("delete-snapshot", "demo", "monday", "--force");
+        assertThat(devices.calls).contains("snapshot demo monday", "deleteSnapshot demo monday by force");
+    }
+
+    @Test
+    void aCloneIsADeviceOfTheSameBackendWithTheSnapshotAsAnOption() throws Exception {
+        assertThat(run("clone", "demo", "monday", "copy", "--read-only"))
+                .isEqualTo("created copy, 1M, from demo@monday\n  nbd://copy\n");
+        DeviceSpec made = devices.devices.get("copy").spec;
+        assertThat(made.options()).isEqualTo(Map.of("snapshot", "demo@monday"));
+        assertThat(made.readOnly()).isTrue();
+        assertThat(made.volume()).isEqualTo("copy");
     }
 
     @Test

@@ -13,6 +13,7 @@ import org.dblock.api.Geometry;
 import org.dblock.api.Inspection;
 import org.dblock.api.Persistence;
 import org.dblock.api.Reason;
+import org.dblock.api.SnapshotInfo;
 import org.dblock.api.VolumeInfo;
 import org.dblock.api.device.Backend;
 import org.dblock.api.device.Client;
@@ -28,6 +29,7 @@ final class FakeDevices implements Devices {
     final Map<String, FakeDevice> devices = new TreeMap<>();
     final List<String> calls = new ArrayList<>();
     Inspection inspection = new Inspection(Map.of(), List.of());
+    final List<SnapshotInfo> snapshots = new ArrayList<>();
     final List<VolumeInfo> volumes = new ArrayList<>();
     final List<Backend> backends = new ArrayList<>(List.of(
             new Backend("ramdisk", "org.dblock.backend.ramdisk", "0.1.0", "Memory of the gateway", List.of()),
@@ -119,6 +121,22 @@ final class FakeDevices implements Devices {
     public Inspection inspect(String backend, String volume, Map<String, Object> options, boolean scrub) {
         calls.add("inspect " + backend + " " + volume + " " + options + (scrub ? " scrub" : ""));
         return inspection;
+    }
+
+    @Override
+    public void snapshot(String name, String snapshot) {
+        calls.add("snapshot " + name + " " + snapshot);
+    }
+
+    @Override
+    public List<SnapshotInfo> snapshots(String name) {
+        calls.add("snapshots " + name);
+        return snapshots;
+    }
+
+    @Override
+    public void deleteSnapshot(String name, String snapshot, boolean force) {
+        calls.add("deleteSnapshot " + name + " " + snapshot + (force ? " by force" : ""));
     }
 
     @Override

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.dblock.api.BlockException;
 import org.dblock.api.Inspection;
+import org.dblock.api.SnapshotInfo;
 import org.dblock.api.VolumeInfo;
 import org.osgi.annotation.versioning.ProviderType;
 
@@ -82,6 +83,25 @@ public interface Devices {
      * @throws BlockException {@link org.dblock.api.Reason#UNSUPPORTED} if the backend can't
      */
     Inspection inspect(String backend, String volume, Map<String, Object> options, boolean scrub) throws BlockException;
+
+    /**
+     * Makes a snapshot of a device's volume, while it goes on: one moment in the order of writing, not before what had
+     * returned when this was called. Of an outer cache, as that of a mounted file system, it knows nothing.
+     *
+     * @throws BlockException {@link org.dblock.api.Reason#UNSUPPORTED} if the backend makes no snapshots, and what
+     *     {@link org.dblock.api.SnapshotStore#createSnapshot} fails with
+     */
+    void snapshot(String name, String snapshot) throws BlockException;
+
+    /** The snapshots of a device's volume, the oldest first. */
+    List<SnapshotInfo> snapshots(String name) throws BlockException;
+
+    /**
+     * Deletes a snapshot of a device's volume; clones of it go on.
+     *
+     * @param force also while somebody reads it
+     */
+    void deleteSnapshot(String name, String snapshot, boolean force) throws BlockException;
 
     /** Destroys a volume that no device uses. */
     void deleteVolume(String backend, String volume, Map<String, Object> options) throws BlockException;

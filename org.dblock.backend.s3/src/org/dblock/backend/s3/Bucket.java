@@ -3,6 +3,7 @@ package org.dblock.backend.s3;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import org.dblock.api.BlockException;
 import org.dblock.api.Reason;
@@ -68,6 +69,24 @@ final class Bucket {
 
     List<ObjectStore.Item> list(String prefix, String after, int most, long patience) throws IOException {
         return repeat(() -> store.list(prefix, after, most), patience);
+    }
+
+    /** All objects whose keys begin with a prefix. */
+    List<ObjectStore.Item> listAll(String prefix, long patience) throws IOException {
+        List<ObjectStore.Item> all = new ArrayList<>();
+        String after = "";
+        while (true) {
+            List<ObjectStore.Item> some = list(prefix, after, 1000, patience);
+            all.addAll(some);
+            if (some.size() < 1000) return all;
+            after = some.get(some.size() - 1).key();
+        }
+    }
+
+    /** Whether an object is there. */
+    boolean exists(String key, long patience) throws IOException {
+        List<ObjectStore.Item> first = list(key, "", 1, patience);
+        return !first.isEmpty() && first.get(0).key().equals(key);
     }
 
     void delete(List<String> keys, long patience) throws IOException {

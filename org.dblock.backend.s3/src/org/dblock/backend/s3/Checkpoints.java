@@ -11,13 +11,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
+import java.util.function.Function;
+import java.util.function.Predicate;
 
 /**
  * Writes and reads checkpoints, and deletes what no kept one needs. Two are kept: the newest, from which everybody
  * begins, and the one before. Used by one thread at a time.
  */
 final class Checkpoints {
-    private static final long MAGIC = 0x31544f4f4b4c4244L; // "DBLKOOT1"
+    static final int VERSION = 2;
+    /** The version without snapshots. */
+    private static final int FIRST_VERSION = 1;
+
+    static final long MAGIC = 0x31544f4f4b4c4244L; // "DBLKOOT1"
     private static final int PART_BYTES = 4 << 20;
 
     private final Bucket bucket;
@@ -26,8 +32,8 @@ final class Checkpoints {
     private final Rules rules;
     private final long patience;
 
-    /** What is known of a kept checkpoint: its parts, and the objects that it doesn't need. */
-    private record Kept(long slot, Set<String> parts, List<Long> dead) {}
+    /** What is known of a kept checkpoint: its parts, the objects that it doesn't need, its snapshots. */
+    private record Kept(long slot, Set<String> parts, List<Long> dead, Set<Long> snapshots) {}
 
     private Kept newest;
     private Kept older;
@@ -63,28 +69,68 @@ final class Checkpoints {
         return newest.parts.size();
     }
 
-    /** What a volume of some bytes is before its first checkpoint. */
-    State none(long size) {
+    /** What a volume begins with whose log has no checkpoint yet. */
+    State first(Format format) throws IOException {
         newest = null;
         older = null;
-        return new State(volume, size, rules);
+        if (!format.isClone()) return new State(volume, format.size(), rules);
+        Keys parent = keys.parent();
+        Checkpoints base = new Checkpoints(bucket, parent, format.ancestors().get(0), rules, patience);
+        return base.load(parent.snapshot(format.base(), format.snapshot()), format.base())
+                .inherited(volume);
     }
 
     /** Reads the checkpoint of a root. */
     State load(String rootKey) throws IOException {
+        return load(rootKey, Keys.rootSlot(rootKey));
+    }
+
+    /** Reads the checkpoint, or the snapshot, of a root that belongs to a slot. */
+    State load(String rootKey, long slot) throws IOException {
+        State state = new State(volume, 0, rules);
         ByteBuffer in = wholeRoot(rootKey);
-        String what = "checkpoint " + rootKey;
+        int version = in.getInt(Math.min(8, in.limit() - 4));
+        ExtentPage.Part[] parts = begin(state, in, "checkpoint " + rootKey, slot);
+        pages(state, in, parts);
+        for (int n = in.getInt(); n > 0; n--) {
+            long object = in.getLong();
+            State.Stored stored = new State.Stored(in.getInt(), in.getInt(), in.getInt(), in.getInt());
+            if (version >= VERSION) stored.died = in.getLong();
+            if (object >>> Keys.GENERATION > keys.generations())
+                throw new Corruption("checkpoint " + rootKey + " points to an ancestor that the volume doesn't have");
+            state.add(object, stored);
+        }
+        Set<String> needed = names(parts);
+        if (version >= VERSION) snapshots(state, in);
+        if (rules.keepsPartsOfSnapshots()) for (Snapshot each : state.snapshots.values()) needed.addAll(each.parts);
+        List<Long> dead = new ArrayList<>();
+        state.objects.forEach((object, stored) -> {
+            if (stored.live == 0 && !state.isShown(object, stored)) dead.add(object);
+        });
+        newest = new Kept(state.slot, needed, dead, new HashSet<>(state.snapshots.keySet()));
+        older = null;
+        return state;
+    }
+
+    private static Set<String> names(ExtentPage.Part[] parts) {
+        Set<String> names = new HashSet<>();
+        for (ExtentPage.Part part : parts) names.add(part.key);
+        return names;
+    }
+
+    /** Reads a root up to its list of parts, which it returns. */
+    private ExtentPage.Part[] begin(State state, ByteBuffer in, String what, long slot) throws IOException {
         if (in.remaining() < 108 || in.getLong() != MAGIC) throw new Corruption(what + " has no magic number");
         int version = in.getInt();
-        if (version != Header.VERSION) throw new Corruption(what + " has format version " + version);
+        if (version < FIRST_VERSION || version > VERSION)
+            throw new Corruption(what + " has format version " + version + ": this gateway knows up to " + VERSION);
         if (in.getInt(in.limit() - 4) != Header.crcOf(in, 0, in.limit() - 4))
             throw new Corruption(what + " doesn't match its CRC");
         in.limit(in.limit() - 4);
         in.getInt();
         if (!Uuids.get(in).equals(volume)) throw new Corruption(what + " is of another volume");
-        State state = new State(volume, 0, rules);
         state.slot = in.getLong();
-        if (state.slot != Keys.rootSlot(rootKey)) throw new Corruption(what + " is of slot " + state.slot);
+        if (state.slot != slot) throw new Corruption(what + " is of slot " + state.slot);
         state.size = in.getLong();
         state.epoch = in.getLong();
         state.nonce = in.getLong();
@@ -98,20 +144,22 @@ final class Checkpoints {
         ExtentPage.Part[] parts = new ExtentPage.Part[in.getInt()];
         for (int i = 0; i < parts.length; i++)
             parts[i] = new ExtentPage.Part(keys.part(in.getLong(), in.getLong(), in.getInt()), in.getInt());
-        pages(state, in, parts);
-        List<Long> dead = new ArrayList<>();
+        return parts;
+    }
+
+    private void snapshots(State state, ByteBuffer in) {
         for (int n = in.getInt(); n > 0; n--) {
             long slot = in.getLong();
-            State.Stored stored = new State.Stored(in.getInt(), in.getInt(), in.getInt(), in.getInt());
-            state.add(slot, stored);
-            state.liveBlocks += stored.live;
-            if (stored.live == 0) dead.add(slot);
+            long size = in.getLong();
+            long time = in.getLong();
+            byte[] name = new byte[in.getInt()];
+            in.get(name);
+            Snapshot snapshot = new Snapshot(slot, new String(name, StandardCharsets.US_ASCII), size, time);
+            snapshot.parts = new HashSet<>();
+            for (int parts = in.getInt(); parts > 0; parts--)
+                snapshot.parts.add(keys.part(in.getLong(), in.getLong(), in.getInt()));
+            state.snapshots.put(slot, snapshot);
         }
-        Set<String> names = new HashSet<>();
-        for (ExtentPage.Part part : parts) names.add(part.key);
-        newest = new Kept(state.slot, names, dead);
-        older = null;
-        return state;
     }
 
     private ByteBuffer wholeRoot(String key) throws IOException {
@@ -149,78 +197,84 @@ final class Checkpoints {
         }
     }
 
-    /** A page as a checkpoint has it. */
+    /** A page as it is being written: where it is already, or null. */
     private record Frozen(long number, ExtentPage page, ExtentPage.Part part) {}
 
     /** Writes a checkpoint of the present state, then deletes what is not needed any more. */
     void write(State state, long nonce, Scheduler scheduler) throws IOException {
-        List<Frozen> pages = new ArrayList<>();
+        Image image;
         scheduler.lock();
-        long slot = state.slot;
-        state.applied = 0;
-        state.appliedBytes = 0;
-        ByteBuffer fixed = fixed(state);
-        ByteBuffer objects = ByteBuffer.allocate(4 + state.objects.size() * 24).order(ByteOrder.LITTLE_ENDIAN);
-        List<Long> dead = new ArrayList<>();
-        objects.putInt(state.objects.size());
-        state.objects.forEach((at, stored) -> {
-            objects.putLong(at)
-                    .putInt(stored.headerBlocks)
-                    .putInt(stored.payloadBlocks)
-                    .putInt(stored.crc)
-                    .putInt(stored.live);
-            if (stored.live == 0) dead.add(at);
-        });
-        Set<ExtentPage.Part> sparse = sparse(state.map);
-        for (long n = state.map.next(0); n < state.map.limit(); n = state.map.next(n + 1)) {
-            ExtentPage page = state.map.page(n);
-            page.frozen = true;
-            pages.add(new Frozen(n, page, sparse.contains(page.part) ? null : page.part));
-        }
-        scheduler.unlock();
-        Map<ExtentPage, ExtentPage.Part> fresh = new HashMap<>();
-        Map<ExtentPage, int[]> places = new HashMap<>();
-        boolean stored = false;
         try {
-            parts(pages, slot, nonce, fresh, places);
-            root(pages, slot, nonce, fixed, objects.flip(), fresh, places);
-            stored = true;
+            // a checkpoint that has a snapshot behind it says where that is
+            if (state.unwritten() != null && rules.writesSnapshotsFirst()) return;
+            image = Image.of(state);
+            state.applied = 0;
+            state.appliedBytes = 0;
         } finally {
-            scheduler.lock();
-            for (Frozen frozen : pages) {
-                ExtentPage page = frozen.page;
-                page.frozen = false;
-                ExtentPage.Part part = fresh.get(page);
-                // a part whose put failed must not be named by a later root
-                if (!stored || part == null || state.map.page(frozen.number) != page) continue;
-                page.part = part;
-                page.offset = places.get(page)[0];
-                page.crc = places.get(page)[1];
-            }
             scheduler.unlock();
         }
-        Set<String> names = new HashSet<>();
-        for (Frozen frozen : pages) names.add((frozen.part == null ? fresh.get(frozen.page) : frozen.part).key);
+        Set<String> needed = new HashSet<>();
+        if (rules.keepsPartsOfSnapshots()) needed.addAll(image.snapshotParts);
+        try {
+            write(image, keys.root(image.slot, nonce), nonce, needed, scheduler);
+        } finally {
+            scheduler.lock();
+            image.release();
+            scheduler.unlock();
+        }
         older = newest;
-        newest = new Kept(slot, names, dead);
+        newest = new Kept(image.slot, needed, image.dead, image.snapshotSlots);
         sweep(state, scheduler);
     }
 
-    private ByteBuffer fixed(State state) {
-        byte[] host = state.host.getBytes(StandardCharsets.UTF_8);
-        ByteBuffer out = ByteBuffer.allocate(100 + host.length).order(ByteOrder.LITTLE_ENDIAN);
-        out.putLong(MAGIC).putInt(Header.VERSION).putInt(0);
-        Uuids.put(out, volume);
-        out.putLong(state.slot).putLong(state.size).putLong(state.epoch).putLong(state.nonce);
-        out.putLong(state.lastRecord).putLong(state.time).putInt(state.crc).putInt(state.released ? 1 : 0);
-        return out.putInt(host.length).put(host).flip();
+    /** Writes a snapshot's root. */
+    void write(Snapshot snapshot, Scheduler scheduler) throws IOException {
+        Image image = snapshot.image;
+        String key = keys.snapshot(snapshot.slot, snapshot.name);
+        Set<String> needed = new HashSet<>();
+        // its own nonce: a checkpoint of the same slot must not meet its parts
+        if (!write(image, key, scheduler.random(), needed, scheduler)) {
+            // a former owner was faster, or the reply was lost: whoever came first counts
+            needed = names(begin(new State(volume, 0, rules), wholeRoot(key), "snapshot " + key, snapshot.slot));
+        }
+        scheduler.lock();
+        snapshot.parts = needed;
+        if (snapshot.image != null) image.release();
+        snapshot.image = null;
+        scheduler.signal();
+        scheduler.unlock();
+    }
+
+    /** Writes parts and root of an image; returns whether the root is the one written now. */
+    private boolean write(Image image, String rootKey, long nonce, Set<String> needed, Scheduler scheduler)
+            throws IOException {
+        List<Frozen> pages = new ArrayList<>();
+        scheduler.lock();
+        Set<ExtentPage.Part> sparse = sparse(image);
+        for (Image.Numbered each : image.pages)
+            pages.add(new Frozen(
+                    each.number(), each.page(), sparse.contains(each.page().part) ? null : each.page().part));
+        scheduler.unlock();
+        Map<ExtentPage, ExtentPage.Part> fresh = new HashMap<>();
+        Map<ExtentPage, int[]> places = new HashMap<>();
+        parts(pages, image.slot, nonce, fresh, places);
+        for (Frozen frozen : pages) needed.add((frozen.part == null ? fresh.get(frozen.page) : frozen.part).key);
+        if (!root(pages, rootKey, image, fresh, places)) return false;
+        scheduler.lock();
+        fresh.forEach((page, part) -> {
+            page.part = part; // it did not change since
+            page.offset = places.get(page)[0];
+            page.crc = places.get(page)[1];
+        });
+        scheduler.unlock();
+        return true;
     }
 
     /** The parts of which less than half is still in use: their pages are written anew. */
-    private static Set<ExtentPage.Part> sparse(ExtentMap map) {
+    private static Set<ExtentPage.Part> sparse(Image image) {
         Map<ExtentPage.Part, Integer> used = new HashMap<>();
-        for (long n = map.next(0); n < map.limit(); n = map.next(n + 1)) {
-            ExtentPage page = map.page(n);
+        for (Image.Numbered each : image.pages) {
+            ExtentPage page = each.page();
             if (page.part != null) used.merge(page.part, page.stored(), Integer::sum);
         }
         Set<ExtentPage.Part> sparse = new HashSet<>();
@@ -259,12 +313,10 @@ final class Checkpoints {
         }
     }
 
-    private void root(
+    private boolean root(
             List<Frozen> pages,
-            long slot,
-            long nonce,
-            ByteBuffer fixed,
-            ByteBuffer objects,
+            String key,
+            Image image,
             Map<ExtentPage, ExtentPage.Part> fresh,
             Map<ExtentPage, int[]> places)
             throws IOException {
@@ -274,15 +326,13 @@ final class Checkpoints {
             ExtentPage.Part part = frozen.part == null ? fresh.get(frozen.page) : frozen.part;
             if (numbers.putIfAbsent(part, parts.size()) == null) parts.add(part);
         }
-        ByteBuffer out = ByteBuffer.allocate(
-                        fixed.remaining() + 4 + parts.size() * 24 + 4 + pages.size() * 24 + objects.remaining() + 4)
+        int bytes = image.fixed.remaining() + image.objects.remaining() + image.snapshots.remaining();
+        ByteBuffer out = ByteBuffer.allocate(bytes + 4 + parts.size() * 24 + 4 + pages.size() * 24 + 4)
                 .order(ByteOrder.LITTLE_ENDIAN);
-        out.put(fixed).putInt(parts.size());
+        out.put(image.fixed.duplicate()).putInt(parts.size());
         for (ExtentPage.Part part : parts) {
-            String name = part.key.substring(part.key.lastIndexOf('/') + 1);
-            String[] fields = name.split("-");
-            out.putLong(Long.parseUnsignedLong(fields[0], 16)).putLong(Long.parseUnsignedLong(fields[1], 16));
-            out.putInt(Integer.parseInt(fields[2])).putInt(part.size);
+            ExtentPage.Part.encode(part.key, out);
+            out.putInt(part.size);
         }
         out.putInt(pages.size());
         for (Frozen frozen : pages) {
@@ -291,9 +341,9 @@ final class Checkpoints {
             out.putInt(old ? frozen.page.offset : places.get(frozen.page)[0]).putInt(frozen.page.count());
             out.putInt(old ? frozen.page.crc : places.get(frozen.page)[1]);
         }
-        out.put(objects);
+        out.put(image.objects.duplicate()).put(image.snapshots.duplicate());
         out.putInt(Header.crcOf(out, 0, out.position()));
-        bucket.putIfAbsent(keys.root(slot, nonce), out.flip(), Bucket.EVER);
+        return bucket.putIfAbsent(key, out.flip(), Bucket.EVER);
     }
 
     /** Deletes what neither kept checkpoint needs. */
@@ -301,7 +351,7 @@ final class Checkpoints {
         Kept from = rules.forgetsOlderRoot() ? newest : older;
         if (from == null) return;
         List<String> gone = new ArrayList<>();
-        for (long dead : from.dead) gone.add(keys.log(dead));
+        for (long dead : from.dead) if (Keys.isOwn(dead)) gone.add(keys.log(dead));
         bucket.delete(gone, Bucket.EVER);
         scheduler.lock();
         state.forget(from.dead);
@@ -310,16 +360,19 @@ final class Checkpoints {
         gone.clear();
         for (ObjectStore.Item root : bucket.list(keys.roots(), "", 1000, Bucket.EVER))
             if (Keys.rootSlot(root.key()) < from.slot) gone.add(root.key());
-        String after = "";
-        while (true) {
-            List<ObjectStore.Item> some = bucket.list(keys.parts(), after, 1000, Bucket.EVER);
-            for (ObjectStore.Item part : some) {
-                after = part.key();
-                boolean needed = newest.parts.contains(after) || older != null && older.parts.contains(after);
-                if (!needed && Keys.slot(after) <= from.slot) gone.add(after);
-            }
-            if (some.size() < 1000) break;
-        }
+        obsolete(keys.parts(), from, kept -> kept.parts::contains, gone);
+        obsolete(keys.snapshots(), from, kept -> key -> kept.snapshots.contains(Keys.slot(key)), gone);
         bucket.delete(gone, Bucket.EVER);
+    }
+
+    /** Adds the keys below a prefix, not after a checkpoint, that no kept one needs. */
+    private void obsolete(String prefix, Kept from, Function<Kept, Predicate<String>> needs, List<String> gone)
+            throws IOException {
+        for (ObjectStore.Item item : bucket.listAll(prefix, Bucket.EVER)) {
+            String key = item.key();
+            boolean needed = needs.apply(newest).test(key)
+                    || older != null && needs.apply(older).test(key);
+            if (!needed && Keys.slot(key) <= from.slot) gone.add(key);
+        }
     }
 }

@@ -44,6 +44,7 @@ final class Collector {
             boolean worth = state.liveBlocks * 100 < state.storedBlocks * settings.collectBelow();
             if (!worth || scheduler.nanos() < notBefore || !log.hasRoom()) return;
             blocks = choose(victims);
+            if (victims.isEmpty()) notBefore = scheduler.nanos() + 1_000_000_000L; // snapshots hold it all
         } finally {
             scheduler.unlock();
         }
@@ -57,10 +58,14 @@ final class Collector {
     private int choose(List<Long> victims) {
         record Candidate(long slot, int live, double benefit) {}
         List<Candidate> candidates = new ArrayList<>();
-        long held = 0;
+        long allLive = 0;
+        long allHeld = 0;
         for (Map.Entry<Long, State.Stored> entry : state.objects.entrySet()) {
             State.Stored stored = entry.getValue();
-            if (stored.live > 0) held += stored.payloadBlocks;
+            // what a snapshot shows would stay all the same, and an ancestor's is not ours
+            if (!Keys.isOwn(entry.getKey()) || state.isShown(entry.getKey(), stored)) continue;
+            allLive += stored.live;
+            if (stored.live > 0) allHeld += stored.payloadBlocks;
             if (stored.live == 0 || stored.live == stored.payloadBlocks || unreadable.contains(entry.getKey()))
                 continue;
             double used = (double) stored.live / stored.payloadBlocks;
@@ -68,7 +73,7 @@ final class Collector {
             candidates.add(new Candidate(entry.getKey(), stored.live, (1 - used) * age / (1 + used)));
         }
         // what is dead goes with the next checkpoints, without being copied
-        if (state.liveBlocks * 100 >= held * settings.collectBelow()) return 0;
+        if (allLive * 100 >= allHeld * settings.collectBelow()) return 0;
         candidates.sort((a, b) -> Double.compare(b.benefit, a.benefit));
         int blocks = 0;
         for (Candidate candidate : candidates) {

@@ -116,7 +116,7 @@ final class ExtentMap {
     private ExtentPage writable(long number) {
         ExtentPage page = page(number);
         if (page == null) put(number, page = new ExtentPage());
-        else if (page.frozen) put(number, page = page.copy());
+        else if (page.frozen > 0) put(number, page = page.copy());
         page.part = null;
         return page;
     }

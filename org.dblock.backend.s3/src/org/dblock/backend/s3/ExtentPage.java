@@ -13,8 +13,8 @@ final class ExtentPage {
 
     int offset;
     int crc;
-    /** Whether a checkpoint is reading it. */
-    boolean frozen;
+    /** How many images it belongs to that are still being written. */
+    int frozen;
 
     private int count;
     private short[] from = new short[2];
@@ -30,6 +30,13 @@ final class ExtentPage {
         Part(String key, int size) {
             this.key = key;
             this.size = size;
+        }
+
+        /** Writes what tells a part's key from others: 20 bytes. */
+        static void encode(String key, ByteBuffer out) {
+            String[] fields = key.substring(key.lastIndexOf('/') + 1).split("-");
+            out.putLong(Long.parseUnsignedLong(fields[0], 16)).putLong(Long.parseUnsignedLong(fields[1], 16));
+            out.putInt(Integer.parseInt(fields[2]));
         }
     }
 
@@ -49,6 +56,11 @@ final class ExtentPage {
         copy.object = object.clone();
         copy.at = at.clone();
         return copy;
+    }
+
+    /** Moves what it says one generation up: what is the volume's own is a clone's parent's. */
+    void inherit() {
+        for (int i = 0; i < count; i++) object[i] += 1L << Keys.GENERATION;
     }
 
     void visit(int start, int end, long base, ExtentMap.Visitor visitor) {

@@ -83,7 +83,7 @@ final class Fence {
 
     /** Reads the state from a root on; from an empty volume where it is empty. */
     private State from(String root) throws IOException {
-        State state = root.isEmpty() ? checkpoints.none(format.size()) : checkpoints.load(root);
+        State state = root.isEmpty() ? checkpoints.first(format) : checkpoints.load(root);
         replay(state);
         return state;
     }
@@ -125,7 +125,7 @@ final class Fence {
             State state = null;
             IOException fault = null;
             try {
-                state = root.isEmpty() ? checkpoints.none(format.size()) : checkpoints.load(root);
+                state = root.isEmpty() ? checkpoints.first(format) : checkpoints.load(root);
                 replay(state);
             } catch (ObjectStore.Missing | Corruption e) {
                 fault = e;

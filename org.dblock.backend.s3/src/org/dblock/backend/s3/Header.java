@@ -15,7 +15,9 @@ final class Header {
         TAKEOVER(3),
         RELEASE(4),
         RESIZE(5),
-        DELETE(6);
+        DELETE(6),
+        SNAPSHOT(7),
+        FORGET(8);
 
         final int code;
 
@@ -44,12 +46,14 @@ final class Header {
     long firstRecord;
     /** All records of the journal up to this one are in the log up to this object. */
     long lastRecord;
-    /** RESIZE: the size in bytes; TAKEOVER: the slot at which the log goes on. */
+    /** RESIZE: the size in bytes; TAKEOVER: the slot at which the log goes on; FORGET: the snapshot's slot. */
     long argument;
     /** Milliseconds since 1970. */
     long time;
     /** Who wrote it. */
     String host = "";
+    /** SNAPSHOT: its name. */
+    String name = "";
 
     int extents;
     long[] lba = new long[0];
@@ -68,9 +72,13 @@ final class Header {
 
     /** The header's own length in blocks. */
     int headerBlocks() {
-        int bytes =
-                FIXED + extents * entry() + payloadCrc.length * 4 + host.getBytes(StandardCharsets.UTF_8).length + 4;
+        int names = bytes(host).length + bytes(name).length;
+        int bytes = FIXED + extents * entry() + payloadCrc.length * 4 + names + 4;
         return (bytes + BLOCK - 1) / BLOCK;
+    }
+
+    private static byte[] bytes(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
     }
 
     private int entry() {
@@ -110,7 +118,8 @@ final class Header {
     void encode(ByteBuffer out) {
         int start = out.position();
         int length = headerBlocks() * BLOCK;
-        byte[] name = host.getBytes(StandardCharsets.UTF_8);
+        byte[] writer = bytes(host);
+        byte[] snapshot = bytes(name);
         out.order(ByteOrder.LITTLE_ENDIAN);
         out.putLong(MAGIC).putInt(VERSION).putInt(type.code);
         Uuids.put(out, volume);
@@ -120,13 +129,13 @@ final class Header {
                 .putInt(payloadCrc.length)
                 .putInt(extents)
                 .putLong(argument);
-        out.putLong(time).putInt(name.length).putInt(0);
+        out.putLong(time).putInt(writer.length).putInt(snapshot.length);
         for (int i = 0; i < extents; i++) {
             out.putLong(lba[i]).putInt(blocks[i]).putInt(at[i]);
             if (type == Type.COLLECTED) out.putLong(sourceSlot[i]).putInt(sourceAt[i]);
         }
         for (int sum : payloadCrc) out.putInt(sum);
-        out.put(name);
+        out.put(writer).put(snapshot);
         while (out.position() < start + length - 4) out.put((byte) 0);
         crc = crcOf(out, start, length - 4);
         out.putInt(crc);
@@ -169,10 +178,10 @@ final class Header {
         int count = in.getInt();
         h.argument = in.getLong();
         h.time = in.getLong();
-        int name = in.getInt();
-        in.getInt();
-        long needed = FIXED + (long) count * h.entry() + payload * 4L + name + 4;
-        if (count < 0 || payload < 0 || name < 0 || needed > length)
+        int writer = in.getInt();
+        int snapshot = in.getInt();
+        long needed = FIXED + (long) count * h.entry() + payload * 4L + writer + snapshot + 4;
+        if (count < 0 || payload < 0 || writer < 0 || snapshot < 0 || needed > length)
             throw new Corruption("log header with wrong counts");
         h.room(count);
         for (int i = 0; i < count; i++) {
@@ -184,9 +193,12 @@ final class Header {
         }
         h.payloadCrc = new int[payload];
         for (int i = 0; i < payload; i++) h.payloadCrc[i] = in.getInt();
-        byte[] host = new byte[name];
-        in.get(host);
-        h.host = new String(host, StandardCharsets.UTF_8);
+        byte[] text = new byte[writer];
+        in.get(text);
+        h.host = new String(text, StandardCharsets.UTF_8);
+        text = new byte[snapshot];
+        in.get(text);
+        h.name = new String(text, StandardCharsets.UTF_8);
         in.position(start + length);
         return h;
     }

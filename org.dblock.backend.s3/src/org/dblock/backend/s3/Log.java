@@ -201,8 +201,14 @@ final class Log {
 
     /** Queues an object that is not made of the journal; returns its header, which gets its slot later. */
     Header enqueue(Header.Type type, long argument) {
+        return enqueue(type, argument, "");
+    }
+
+    /** The same with a name. */
+    Header enqueue(Header.Type type, long argument, String name) {
         Header header = new Header();
         header.type = type;
+        header.name = name;
         header.argument = argument;
         return enqueue(header, ByteBuffer.allocate(0));
     }

@@ -60,6 +60,31 @@ class Rules {
         return true;
     }
 
+    /** Whether objects stay that a snapshot shows. */
+    boolean keepsWhatSnapshotsShow() {
+        return true;
+    }
+
+    /** Whether the parts stay that a snapshot's root names. */
+    boolean keepsPartsOfSnapshots() {
+        return true;
+    }
+
+    /** Whether a checkpoint waits until the snapshots before it are written. */
+    boolean writesSnapshotsFirst() {
+        return true;
+    }
+
+    /** Whether who wants to use a snapshot says so before it looks whether the snapshot is being deleted. */
+    boolean pinsBeforeLooking() {
+        return true;
+    }
+
+    /** Whether a deleted snapshot, or volume, stays while somebody uses it. */
+    boolean heedsPins() {
+        return true;
+    }
+
     /** Whether a flush waits for the local disk. */
     boolean syncs() {
         return true;

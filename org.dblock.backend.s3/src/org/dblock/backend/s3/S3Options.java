@@ -38,6 +38,11 @@ import org.osgi.service.metatype.annotations.Option;
 
     @AttributeDefinition(
             required = false,
+            description = "VOLUME@SNAPSHOT: what a new volume begins with, as a clone; or, read-only, what is shown")
+    String snapshot() default "";
+
+    @AttributeDefinition(
+            required = false,
             description = "what a flush waits for: the local disk, or the bucket",
             options = {
                 @Option(label = "local-durable", value = "local-durable"),

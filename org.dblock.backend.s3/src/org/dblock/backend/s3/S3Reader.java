@@ -18,8 +18,9 @@ import org.dblock.api.Size;
 import org.dblock.api.VolumeSpec;
 
 /**
- * A volume as its log was when it was opened, for reading only. It neither owns the volume nor disturbs who does, and
- * never moves on: what the owner has collected since fails with EIO.
+ * A volume as its log was when it was opened, or a snapshot of one, for reading only. It neither owns the volume nor
+ * disturbs who does, and never moves on: what the owner has collected since fails with EIO, which a snapshot that is
+ * pinned never does.
  */
 final class S3Reader implements WholeBlocks {
     private static final int BLOCK = Header.BLOCK;
@@ -30,9 +31,16 @@ final class S3Reader implements WholeBlocks {
     private final Bucket bucket;
     private final ReadCache cache;
     private final Geometry geometry;
-    private final Runnable onClose;
+    private final End onClose;
+    private boolean closed;
 
-    /** Reads the volume's state. */
+    /** What there is to do at the end. */
+    interface End {
+        /** @param forNow whether a successor goes on with it */
+        void run(boolean forNow) throws IOException;
+    }
+
+    /** Reads a volume's state as it is now. */
     S3Reader(
             VolumeSpec spec,
             Format format,
@@ -40,23 +48,25 @@ final class S3Reader implements WholeBlocks {
             Keys keys,
             Scheduler scheduler,
             Settings settings,
-            Runnable onClose)
+            End onClose)
             throws IOException {
-        this.name = spec.volume();
+        this(
+                "volume '" + spec.volume() + "'",
+                now(spec, format, bucket, keys, scheduler, settings),
+                bucket,
+                keys,
+                scheduler,
+                settings,
+                onClose);
+    }
+
+    /** @param name what it is called in messages */
+    S3Reader(String name, State state, Bucket bucket, Keys keys, Scheduler scheduler, Settings settings, End onClose) {
+        this.name = name;
+        this.state = state;
         this.scheduler = scheduler;
         this.bucket = bucket;
         this.onClose = onClose;
-        Rules rules = new Rules();
-        Checkpoints checkpoints = new Checkpoints(bucket, keys, format.volume(), rules, settings.patienceNanos());
-        state = new Fence(bucket, keys, format, checkpoints, scheduler, settings, rules)
-                .read()
-                .state();
-        if (state.deleted) throw new BlockException(Reason.NOT_FOUND, "volume '" + name + "' has been deleted");
-        if (spec.size() != 0 && spec.size() != state.size)
-            throw new BlockException(
-                    Reason.INVALID,
-                    "volume '" + name + "' has " + state.size + " bytes, not " + spec.size()
-                            + ": ask for that size, or for none");
         cache = new ReadCache(
                 bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes(), state.volume, null);
         geometry = new Geometry(
@@ -68,6 +78,24 @@ final class S3Reader implements WholeBlocks {
                 true,
                 Persistence.DURABLE,
                 Set.of(Capability.EXTENTS));
+    }
+
+    private static State now(
+            VolumeSpec spec, Format format, Bucket bucket, Keys keys, Scheduler scheduler, Settings settings)
+            throws IOException {
+        Rules rules = new Rules();
+        Checkpoints checkpoints = new Checkpoints(bucket, keys, format.volume(), rules, settings.patienceNanos());
+        State state = new Fence(bucket, keys, format, checkpoints, scheduler, settings, rules)
+                .read()
+                .state();
+        if (state.deleted)
+            throw new BlockException(Reason.NOT_FOUND, "volume '" + spec.volume() + "' has been deleted");
+        if (spec.size() != 0 && spec.size() != state.size)
+            throw new BlockException(
+                    Reason.INVALID,
+                    "volume '" + spec.volume() + "' has " + state.size + " bytes, not " + spec.size()
+                            + ": ask for that size, or for none");
+        return state;
     }
 
     @Override
@@ -111,8 +139,7 @@ final class S3Reader implements WholeBlocks {
         while (into.remaining() >= 8) into.putLong(0);
         for (Piece piece : pieces(lba, (limit - start) / BLOCK)) {
             State.Stored stored = state.objects.get(piece.object);
-            if (stored == null)
-                throw new Corruption("volume '" + name + "': slot " + piece.object + " is not in the log");
+            if (stored == null) throw new Corruption(name + ": slot " + piece.object + " is not in the log");
             int at = start + (int) (piece.lba - lba) * BLOCK;
             into.limit(at + piece.blocks * BLOCK).position(at);
             try {
@@ -120,7 +147,7 @@ final class S3Reader implements WholeBlocks {
             } catch (ObjectStore.Missing e) {
                 throw new BlockException(
                         Reason.IO,
-                        "volume '" + name + "' is open for reading only, as it was at slot " + state.slot
+                        name + " is open for reading only, as it was at slot " + state.slot
                                 + ", and what it held in slot " + piece.object
                                 + " has been collected since, or is lost: open it again",
                         e);
@@ -151,7 +178,7 @@ final class S3Reader implements WholeBlocks {
     }
 
     private BlockException readOnly() {
-        return new BlockException(Reason.READ_ONLY, "volume '" + name + "' is open for reading only");
+        return new BlockException(Reason.READ_ONLY, name + " is open for reading only");
     }
 
     @Override
@@ -182,8 +209,20 @@ final class S3Reader implements WholeBlocks {
     }
 
     @Override
-    public void close() {
-        onClose.run();
+    public Map<String, Object> handOver() throws IOException {
+        end(true);
+        return Map.of();
+    }
+
+    @Override
+    public void close() throws IOException {
+        end(false);
+    }
+
+    private void end(boolean forNow) throws IOException {
+        if (closed) return;
+        closed = true;
+        onClose.run(forNow);
     }
 
     @Override

@@ -9,17 +9,22 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import java.util.function.Function;
+import java.util.regex.Pattern;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockStore;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.InspectableStore;
 import org.dblock.api.Inspection;
 import org.dblock.api.Reason;
+import org.dblock.api.SnapshotInfo;
+import org.dblock.api.SnapshotStore;
 import org.dblock.api.VolumeInfo;
 import org.dblock.api.VolumeSpec;
 import org.osgi.framework.BundleContext;
@@ -28,8 +33,12 @@ import org.osgi.service.component.annotations.Component;
 
 /** Volumes in S3 buckets. */
 @Component(service = BlockStore.class, property = BlockStore.BACKEND + "=s3")
-public final class S3Store implements InspectableStore {
+public final class S3Store implements SnapshotStore, InspectableStore {
+    private static final Rules RULES = new Rules();
     private static final int WINDOW = 8;
+    private static final System.Logger LOG = System.getLogger(S3Store.class.getName());
+    private static final Pattern SNAPSHOT = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+
     /** The smallest block size. */
     private static final int SMALLEST = 512;
 
@@ -40,7 +49,8 @@ public final class S3Store implements InspectableStore {
     private final Function<S3Options, ObjectStore> connect;
     private final Journals journals;
     private final Set<String> proven = new HashSet<>();
-    private final Set<String> open = new HashSet<>();
+    /** The volumes that are open, or being opened: then null. */
+    private final Map<String, S3Volume> open = new HashMap<>();
 
     /** For Declarative Services. */
     @Activate
@@ -80,6 +90,10 @@ public final class S3Store implements InspectableStore {
     /** What one call, and the volume that it opens, work with. */
     private record Session(
             S3Options options, String name, ObjectStore store, Scheduler scheduler, Bucket bucket, Settings settings) {
+        String id(Format format) {
+            return options.endpoint() + "/" + options.bucket() + "/" + format.volume();
+        }
+
         void close() {
             scheduler.lock();
             bucket.end();
@@ -89,11 +103,19 @@ public final class S3Store implements InspectableStore {
         }
 
         String nameKey() {
-            return Keys.names(options.prefix()) + URLEncoder.encode(name, StandardCharsets.UTF_8);
+            return nameKey(name);
+        }
+
+        String nameKey(String volume) {
+            return Keys.names(options.prefix()) + URLEncoder.encode(volume, StandardCharsets.UTF_8);
         }
 
         Keys keys(UUID volume) {
             return new Keys(options.prefix(), volume);
+        }
+
+        Snapshots snapshots(Format format) {
+            return new Snapshots(bucket, format.keys(options.prefix()), RULES, settings.patienceNanos());
         }
     }
 
@@ -187,10 +209,13 @@ public final class S3Store implements InspectableStore {
     }
 
     private WholeBlocks open(Session session, VolumeSpec spec) throws IOException {
+        String snapshot = session.options.snapshot();
+        if (spec.readOnly() && !snapshot.isEmpty()) return attach(session, Origin.of(session, snapshot));
         if (spec.readOnly()) return look(session, spec);
         prove(session);
         Format format = find(session);
-        if (format == null && spec.create()) format = create(session, spec);
+        if (format == null && spec.create())
+            format = snapshot.isEmpty() ? create(session, spec) : clone(session, spec, Origin.of(session, snapshot));
         if (format == null) throw notFound(session);
         return take(session, spec, format);
     }
@@ -210,19 +235,15 @@ public final class S3Store implements InspectableStore {
                 spec,
                 format,
                 session.bucket,
-                session.keys(format.volume()),
+                format.keys(session.options.prefix()),
                 session.scheduler,
                 session.settings,
-                () -> session.close());
+                forNow -> session.close());
     }
 
     private S3Volume take(Session session, VolumeSpec spec, Format format) throws IOException {
-        String id = session.options.endpoint() + "/" + session.options.bucket() + "/" + format.volume();
-        synchronized (open) {
-            if (!open.add(id))
-                throw new BlockException(
-                        Reason.IN_USE, "volume '" + spec.volume() + "' is open in this gateway already");
-        }
+        String id = session.id(format);
+        claim(id, "volume '" + spec.volume() + "'");
         Disk disk = null;
         DiskCache cache = null;
         try {
@@ -232,38 +253,38 @@ public final class S3Store implements InspectableStore {
                     format,
                     spec.size(),
                     session.bucket,
-                    session.keys(format.volume()),
+                    format.keys(session.options.prefix()),
                     disk,
                     session.scheduler,
                     session.settings,
-                    new Rules(),
+                    RULES,
                     session.options.takeover());
             opening.run();
             cache = diskCache(session.options, spec.volume(), format.volume());
-            return new S3Volume(
+            S3Volume volume = new S3Volume(
                     spec.volume(),
                     opening,
                     session.bucket,
-                    session.keys(format.volume()),
+                    format.keys(session.options.prefix()),
                     disk,
                     session.scheduler,
                     session.settings,
                     format.window(),
-                    new Rules(),
+                    RULES,
                     spec.readOnly(),
                     cache,
                     () -> {
                         session.store.close();
-                        synchronized (open) {
-                            open.remove(id);
-                        }
+                        release(id);
                     });
+            synchronized (open) {
+                if (open.containsKey(id)) open.put(id, volume);
+            }
+            return volume;
         } catch (IOException | RuntimeException | Error e) {
             if (cache != null) cache.close();
             if (disk != null) disk.close();
-            synchronized (open) {
-                open.remove(id);
-            }
+            release(id);
             throw e;
         }
     }
@@ -273,6 +294,20 @@ public final class S3Store implements InspectableStore {
         if (options.diskCacheSize() == 0) return null;
         Path folder = options.diskCacheFolder().isEmpty() ? caches : Path.of(options.diskCacheFolder());
         return new DiskCache(name, folder.resolve(volume + ".cache"), options.diskCacheSize());
+    }
+
+    private void claim(String id, String what) throws BlockException {
+        synchronized (open) {
+            if (open.containsKey(id))
+                throw new BlockException(Reason.IN_USE, what + " is open in this gateway already");
+            open.put(id, null);
+        }
+    }
+
+    private void release(String id) {
+        synchronized (open) {
+            open.remove(id);
+        }
     }
 
     /** Lets the store show, once, that it can keep gateways apart. */
@@ -295,25 +330,28 @@ public final class S3Store implements InspectableStore {
 
     /** The volume of the session's name; null: there is none. */
     private static Format find(Session session) throws IOException {
+        return find(session, session.nameKey());
+    }
+
+    private static Format find(Session session, String nameKey) throws IOException {
         long patience = session.settings.patienceNanos();
         try {
-            ByteBuffer id = session.bucket.get(session.nameKey(), 0, 64, patience);
+            ByteBuffer id = session.bucket.get(nameKey, 0, 64, patience);
             UUID volume = UUID.fromString(StandardCharsets.US_ASCII.decode(id).toString());
-            try {
-                return Format.read(session.bucket, session.keys(volume), patience);
-            } catch (ObjectStore.Missing e) {
-                var left = session.bucket.list(session.keys(volume).all(), "", 1, patience);
-                if (!left.isEmpty())
-                    throw new Corruption("volume '" + session.name + "' is damaged: " + e.getMessage()
-                            + ", but there is " + left.get(0).key());
-                // a name that was put late, after the volume had been deleted
-                session.bucket.delete(List.of(session.nameKey()), patience);
-                return null;
-            }
+            Keys keys = session.keys(volume);
+            Format format = Format.find(session.bucket, keys, patience);
+            if (format != null) return format;
+            var left = session.bucket.list(keys.all(), "", 1, patience);
+            if (!left.isEmpty() && !session.bucket.exists(keys.grave(), patience))
+                throw new Corruption("volume '" + session.name + "' is damaged: object " + keys.format()
+                        + " is missing, but there is " + left.get(0).key());
+            // what is left of a volume that was deleted, or a name that was put late
+            session.bucket.delete(List.of(nameKey), patience);
+            return null;
         } catch (ObjectStore.Missing e) {
             return null;
         } catch (IllegalArgumentException e) {
-            throw new Corruption("object " + session.nameKey() + " holds no UUID");
+            throw new Corruption("object " + nameKey + " holds no UUID");
         }
     }
 
@@ -321,9 +359,14 @@ public final class S3Store implements InspectableStore {
         if (spec.size() == 0)
             throw new BlockException(
                     Reason.INVALID, "volume '" + spec.volume() + "' doesn't exist, and to create it a size is needed");
-        long patience = session.settings.patienceNanos();
         Format format = new Format(UUID.randomUUID(), spec.size(), session.settings.window());
-        format.create(session.bucket, session.keys(format.volume()), patience);
+        format.create(session.bucket, session.keys(format.volume()), session.settings.patienceNanos());
+        return name(session, format);
+    }
+
+    /** Gives a new volume its name; returns the one that has it. */
+    private static Format name(Session session, Format format) throws IOException {
+        long patience = session.settings.patienceNanos();
         ByteBuffer id = ByteBuffer.wrap(format.volume().toString().getBytes(StandardCharsets.US_ASCII));
         if (session.bucket.putIfAbsent(session.nameKey(), id, patience)) return format;
         // somebody else was faster, or the reply to a first try was lost
@@ -331,6 +374,190 @@ public final class S3Store implements InspectableStore {
         if (named == null || !named.volume().equals(format.volume()))
             session.bucket.delete(List.of(session.keys(format.volume()).format()), patience);
         return named;
+    }
+
+    // ---- snapshots
+
+    /** A snapshot by its name, with the volume that it belongs to. */
+    private record Origin(String name, Format volume, String snapshot) {
+        /** @param text VOLUME@SNAPSHOT */
+        static Origin of(Session session, String text) throws IOException {
+            int at = text.lastIndexOf('@');
+            if (at < 1 || at == text.length() - 1)
+                throw new BlockException(
+                        Reason.INVALID, "snapshot '" + text + "': must be VOLUME@SNAPSHOT, e.g. vault@monday");
+            String volume = text.substring(0, at);
+            return new Origin(text, existing(session, volume), text.substring(at + 1));
+        }
+    }
+
+    private static Format existing(Session session, String volume) throws IOException {
+        Format format = find(session, session.nameKey(volume));
+        if (format == null)
+            throw new BlockException(
+                    Reason.NOT_FOUND,
+                    "there is no volume '" + volume + "' in bucket " + session.options.bucket() + " under "
+                            + session.options.prefix());
+        return format;
+    }
+
+    private S3Volume openHere(Session session, Format format) {
+        synchronized (open) {
+            return open.get(session.id(format));
+        }
+    }
+
+    private Snapshots.Entry find(Session session, Format format, String volume, String snapshot) throws IOException {
+        S3Volume here = openHere(session, format);
+        if (here != null) here.awaitSnapshot(snapshot);
+        Snapshots snapshots = session.snapshots(format);
+        Snapshots.Entry entry = snapshots.find(snapshot);
+        if (entry != null) return entry;
+        List<String> names =
+                snapshots.list().stream().map(Snapshots.Entry::name).toList();
+        throw new BlockException(
+                Reason.NOT_FOUND,
+                "volume '" + volume + "' has no snapshot '" + snapshot + "': there "
+                        + (names.isEmpty() ? "is none" : "are " + String.join(", ", names))
+                        + "; the owner of the volume writes a new one down within seconds");
+    }
+
+    /** Makes a volume that begins with a snapshot. */
+    private Format clone(Session session, VolumeSpec spec, Origin origin) throws IOException {
+        Format parent = origin.volume;
+        String volume = origin.name.substring(0, origin.name.lastIndexOf('@'));
+        Snapshots.Entry entry = find(session, parent, volume, origin.snapshot);
+        Snapshots snapshots = session.snapshots(parent);
+        long size = snapshots.facts(entry).size();
+        if (spec.size() != 0 && spec.size() != size)
+            throw new BlockException(
+                    Reason.INVALID,
+                    "size " + spec.size() + ": a clone begins with the size of its snapshot, " + size
+                            + "; resize it afterwards");
+        Format format = Cloning.format(UUID.randomUUID(), parent, entry, size, session.settings.window());
+        Cloning.begin(
+                session.bucket,
+                session.options.prefix(),
+                snapshots,
+                entry,
+                format,
+                "volume '" + spec.volume() + "'",
+                session.scheduler.millis(),
+                session.settings.patienceNanos());
+        Format named = name(session, format);
+        if (!named.volume().equals(format.volume()))
+            snapshots.unpin(entry.slot(), format.volume().toString());
+        return named;
+    }
+
+    /** Opens a snapshot for reading. */
+    private S3Reader attach(Session session, Origin origin) throws IOException {
+        Format format = origin.volume;
+        Keys keys = format.keys(session.options.prefix());
+        long patience = session.settings.patienceNanos();
+        String volume = origin.name.substring(0, origin.name.lastIndexOf('@'));
+        Snapshots.Entry entry = find(session, format, volume, origin.snapshot);
+        String id = session.id(format) + "@" + entry.slot() + " as " + session.name;
+        claim(id, "snapshot '" + origin.name + "' as '" + session.name + "'");
+        try {
+            Snapshots snapshots = session.snapshots(format);
+            String pin = Snapshots.reader(
+                    hostName() + " " + folder.toAbsolutePath() + " " + session.name, UUID.randomUUID());
+            snapshots.pin(entry, pin, "reader " + session.settings.host(), session.scheduler.millis());
+            // what an earlier life of this gateway left, which ended without closing it
+            snapshots.unpinReaders(entry.slot(), pin, pin);
+            State state = new Checkpoints(session.bucket, keys, format.volume(), RULES, patience)
+                    .load(keys.snapshot(entry.slot(), entry.name()), entry.slot());
+            return new S3Reader(
+                    "snapshot '" + origin.name + "'",
+                    state,
+                    session.bucket,
+                    keys,
+                    session.scheduler,
+                    session.settings,
+                    forNow -> {
+                        try {
+                            if (!forNow) snapshots.unpin(entry.slot(), pin);
+                        } finally {
+                            release(id);
+                            session.close();
+                        }
+                    });
+        } catch (IOException | RuntimeException | Error e) {
+            release(id);
+            throw e;
+        }
+    }
+
+    @Override
+    public void createSnapshot(VolumeSpec spec, String snapshot) throws IOException {
+        if (!SNAPSHOT.matcher(snapshot).matches())
+            throw new BlockException(
+                    Reason.INVALID,
+                    "snapshot name '" + snapshot
+                            + "': must be 1 to 64 letters, digits, dots, underscores or dashes and begin with a letter"
+                            + " or digit");
+        Session session = session(spec);
+        S3Volume here;
+        try {
+            here = openHere(session, existing(session, spec.volume()));
+        } finally {
+            session.close();
+        }
+        if (here != null) {
+            here.snapshot(snapshot);
+            return;
+        }
+        Session own = session(spec);
+        S3Volume volume;
+        try {
+            prove(own);
+            volume = take(own, spec, existing(own, spec.volume()));
+        } catch (IOException | RuntimeException | Error e) {
+            own.close();
+            throw e;
+        }
+        try (volume) {
+            volume.snapshot(snapshot);
+        }
+    }
+
+    @Override
+    public List<SnapshotInfo> snapshots(VolumeSpec spec) throws IOException {
+        Session session = session(spec);
+        try {
+            Snapshots snapshots = session.snapshots(existing(session, spec.volume()));
+            List<SnapshotInfo> infos = new ArrayList<>();
+            for (Snapshots.Entry entry : snapshots.list()) {
+                Snapshots.Facts facts = snapshots.facts(entry);
+                infos.add(new SnapshotInfo(entry.name(), facts.size(), facts.time(), snapshots.users(entry.slot())));
+            }
+            return infos;
+        } finally {
+            session.close();
+        }
+    }
+
+    @Override
+    public void deleteSnapshot(VolumeSpec spec, String snapshot, boolean force) throws IOException {
+        Session session = session(spec);
+        try {
+            Format format = existing(session, spec.volume());
+            Snapshots snapshots = session.snapshots(format);
+            Snapshots.Entry entry = find(session, format, spec.volume(), snapshot);
+            List<String> readers = snapshots.readers(entry.slot());
+            if (!force && !readers.isEmpty())
+                throw new BlockException(
+                        Reason.IN_USE,
+                        "snapshot '" + snapshot + "' is read by " + String.join(", ", readers)
+                                + ": detach it there, or use force, and they get errors");
+            snapshots.delete(entry.slot());
+            if (force) snapshots.unpinReaders(entry.slot(), null, null);
+            S3Volume here = openHere(session, format);
+            if (here != null) here.lookForDeletions();
+        } finally {
+            session.close();
+        }
     }
 
     @Override
@@ -360,7 +587,7 @@ public final class S3Store implements InspectableStore {
         try {
             Format format = find(session);
             if (format == null) throw notFound(session);
-            Keys keys = session.keys(format.volume());
+            Keys keys = format.keys(session.options.prefix());
             return new Inspector(session.bucket, keys, format, session.scheduler, session.settings, scrub).run();
         } finally {
             session.close();
@@ -375,9 +602,16 @@ public final class S3Store implements InspectableStore {
             prove(session);
             format = find(session);
             if (format == null) {
+                deletion(session).purge(); // what an interrupted deletion has left
                 session.close();
                 return;
             }
+            List<String> readers = session.snapshots(format).readers();
+            if (!readers.isEmpty())
+                throw new BlockException(
+                        Reason.IN_USE,
+                        "snapshots of volume '" + spec.volume() + "' are read by " + String.join(", ", readers)
+                                + ": detach them, or delete them by force");
             S3Volume volume = null;
             try {
                 volume = take(session, spec.withSize(0), format);
@@ -392,32 +626,20 @@ public final class S3Store implements InspectableStore {
         session.close();
         Session last = session(spec);
         try {
-            erase(last, format);
+            Deletion deletion = deletion(last);
+            deletion.bury(format.volume());
+            last.bucket.delete(List.of(last.nameKey()), last.settings.patienceNanos());
+            if (deletion.purge() > 0)
+                LOG.log(
+                        System.Logger.Level.INFO,
+                        "volume ''{0}'' is deleted; clones share its objects, which go with the last of them",
+                        spec.volume());
         } finally {
             last.close();
         }
     }
 
-    /** Deletes the name, the data, then what stops an owner that is late, and at the very end the format. */
-    private static void erase(Session session, Format format) throws IOException {
-        long patience = session.settings.patienceNanos();
-        Keys keys = session.keys(format.volume());
-        session.bucket.delete(List.of(session.nameKey()), patience);
-        List<String> late = new ArrayList<>();
-        String after = "";
-        while (true) {
-            List<String> data = new ArrayList<>();
-            var some = session.bucket.list(keys.all(), after, 1000, patience);
-            for (ObjectStore.Item item : some) {
-                after = item.key();
-                boolean mayStop = after.startsWith(keys.logs()) && item.size() == Header.BLOCK;
-                if (mayStop) late.add(after);
-                else if (!after.equals(keys.format())) data.add(after);
-            }
-            session.bucket.delete(data, patience);
-            if (some.size() < 1000) break;
-        }
-        session.bucket.delete(late, patience);
-        session.bucket.delete(List.of(keys.format()), patience);
+    private static Deletion deletion(Session session) {
+        return new Deletion(session.bucket, session.options.prefix(), RULES, session.settings.patienceNanos());
     }
 }

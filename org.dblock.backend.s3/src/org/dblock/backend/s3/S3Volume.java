@@ -50,6 +50,7 @@ final class S3Volume implements WholeBlocks {
 
     private final ReadAhead readAhead;
     private final Collector collector;
+    private final Snapshots snapshots;
     private final Runnable onClose;
 
     private final int recordBytes;
@@ -57,6 +58,7 @@ final class S3Volume implements WholeBlocks {
     private long syncedPosition;
     private boolean syncing;
     private long lastWrite;
+    private boolean deletionsWanted;
     private boolean closing;
     private boolean closed;
     private long closeBy = Long.MAX_VALUE;
@@ -93,6 +95,7 @@ final class S3Volume implements WholeBlocks {
         cache = new ReadCache(
                 bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes(), state.volume, diskCache);
         readAhead = new ReadAhead(scheduler, settings.cacheBytes());
+        snapshots = new Snapshots(bucket, keys, rules, settings.patienceNanos());
         collector = new Collector(state, log, cache, scheduler, settings);
         geometry = new Geometry(
                 blocks(state.size) * BLOCK,
@@ -511,6 +514,95 @@ final class S3Volume implements WholeBlocks {
         }
     }
 
+    // ---- snapshots
+
+    /**
+     * Makes a snapshot of what was written before the call, and perhaps of some of what is written meanwhile: one
+     * moment in the order of writing. Returns when its record is in the log.
+     */
+    void snapshot(String snapshot) throws IOException {
+        Set<Long> deleted = snapshots.deleted();
+        scheduler.lock();
+        try {
+            check();
+            long record = log.wantStored();
+            while (!log.isStored(record)) {
+                pause(Long.MAX_VALUE);
+                check();
+            }
+            for (Snapshot each : state.snapshots.values())
+                if (each.name.equals(snapshot) && !deleted.contains(each.slot))
+                    throw new BlockException(
+                            Reason.EXISTS,
+                            "volume '" + name + "' has a snapshot '" + snapshot
+                                    + "' already: choose another name, or delete it");
+            log.await(log.enqueue(Header.Type.SNAPSHOT, 0, snapshot));
+            scheduler.signal(); // the keeper writes it down
+        } finally {
+            scheduler.unlock();
+        }
+    }
+
+    /** Waits until a snapshot is written down, if there is one of that name. */
+    void awaitSnapshot(String snapshot) throws BlockException {
+        scheduler.lock();
+        try {
+            long until = scheduler.nanos() + settings.patienceNanos();
+            while (isUnwritten(snapshot) && scheduler.nanos() < until) {
+                check();
+                pause(until);
+            }
+        } finally {
+            scheduler.unlock();
+        }
+    }
+
+    private boolean isUnwritten(String snapshot) {
+        for (Snapshot each : state.snapshots.values())
+            if (each.name.equals(snapshot) && each.parts == null) return true;
+        return false;
+    }
+
+    /** Looks soon for snapshots that are deleted. */
+    void lookForDeletions() {
+        scheduler.lock();
+        deletionsWanted = true;
+        scheduler.signal();
+        scheduler.unlock();
+    }
+
+    private void writeSnapshots() throws IOException {
+        while (true) {
+            scheduler.lock();
+            Snapshot next = state.unwritten();
+            boolean stop = log.failed() || bucket.ending();
+            scheduler.unlock();
+            if (next == null || stop) return;
+            checkpoints.write(next, scheduler);
+        }
+    }
+
+    /** Forgets the snapshots that are deleted and that nobody uses. */
+    private void forgetSnapshots() throws IOException {
+        List<Long> known = new ArrayList<>();
+        scheduler.lock();
+        deletionsWanted = false;
+        for (Snapshot each : state.snapshots.values()) if (each.parts != null) known.add(each.slot);
+        scheduler.unlock();
+        if (known.isEmpty()) return;
+        known.retainAll(snapshots.deleted());
+        for (long slot : known) {
+            if (snapshots.isUsed(slot)) continue;
+            scheduler.lock();
+            try {
+                if (closing) return;
+                log.await(log.enqueue(Header.Type.FORGET, slot));
+            } finally {
+                scheduler.unlock();
+            }
+        }
+    }
+
     // ---- in the background, and the end
 
     /** Makes checkpoints, looks for takeovers, collects space. */
@@ -519,25 +611,38 @@ final class S3Volume implements WholeBlocks {
         while (true) {
             scheduler.lock();
             boolean due;
+            boolean deletions;
             try {
                 if (!closing) scheduler.await(settings.tickNanos());
-                if (closing || log.failed()) return;
+                if (closing || log.failed()) break;
                 boolean idle = scheduler.nanos() - lastWrite > settings.idleNanos();
                 due = Checkpoints.due(state, settings.checkpointObjects(), idle);
+                deletions = deletionsWanted;
             } finally {
                 scheduler.unlock();
             }
             try {
+                if (rules.writesSnapshotsFirst()) writeSnapshots();
                 if (due) checkpoints.write(state, nonce, scheduler);
+                writeSnapshots();
                 if (rules.looksAhead() && scheduler.nanos() - look > settings.lookNanos()) {
                     log.lookAhead();
                     look = scheduler.nanos();
+                    deletions = true;
                 }
+                if (deletions) forgetSnapshots();
                 collector.step();
             } catch (IOException | RuntimeException e) {
                 System.getLogger(S3Volume.class.getName())
                         .log(System.Logger.Level.WARNING, "volume " + name + ": housekeeping is put off: " + e);
             }
+        }
+        try {
+            writeSnapshots();
+        } catch (IOException | RuntimeException e) {
+            // whoever opens the volume next does it: its log says that there is one
+            System.getLogger(S3Volume.class.getName())
+                    .log(System.Logger.Level.DEBUG, "volume " + name + ": a snapshot is not written yet", e);
         }
     }
 
@@ -576,6 +681,9 @@ final class S3Volume implements WholeBlocks {
             scheduler.signal();
             closeBy = Math.min(closeBy, scheduler.nanos() + settings.closeNanos());
             if (drain) complete = release(delete);
+            // so that others can use them while nobody has the volume open
+            while (complete && !delete && state.unwritten() != null && !log.failed() && scheduler.nanos() < closeBy)
+                scheduler.await(Math.max(1, closeBy - scheduler.nanos()));
             log.stop();
             bucket.end();
         } finally {
@@ -641,6 +749,7 @@ final class S3Volume implements WholeBlocks {
                     "data",
                     Size.format(state.liveBlocks * BLOCK) + " live of " + Size.format(state.storedBlocks * BLOCK)
                             + " stored");
+            if (!state.snapshots.isEmpty()) details.put("snapshots", String.valueOf(state.snapshots.size()));
             details.put("read cache", cache.describe());
             if (diskCache != null) details.put("read cache on disk", diskCache.describe());
         } finally {

@@ -17,6 +17,8 @@ final class State {
         final int crc;
         /** Blocks of the payload to which the map points. */
         int live;
+        /** The slot at which that became 0. */
+        long died;
 
         Stored(int headerBlocks, int payloadBlocks, int crc, int live) {
             this.headerBlocks = headerBlocks;
@@ -24,11 +26,17 @@ final class State {
             this.crc = crc;
             this.live = live;
         }
+
+        private Stored inherited() {
+            return new Stored(headerBlocks, payloadBlocks, crc, live);
+        }
     }
 
     final UUID volume;
     final ExtentMap map = new ExtentMap(MOST_BLOCKS);
     final TreeMap<Long, Stored> objects = new TreeMap<>();
+    /** By the slots of their records. */
+    final TreeMap<Long, Snapshot> snapshots = new TreeMap<>();
     /** The last slot applied, or the last that a takeover made void; 0: none yet. */
     long slot;
     /** The CRC of the last header applied. */
@@ -48,7 +56,9 @@ final class State {
     int applied;
 
     long appliedBytes;
+    /** Of the payloads in the volume's own log. */
     long liveBlocks;
+
     long storedBlocks;
 
     private final Rules rules;
@@ -82,6 +92,15 @@ final class State {
             case RELEASE -> released = true;
             case RESIZE -> size = header.argument;
             case DELETE -> deleted = true;
+            case SNAPSHOT -> {
+                Snapshot snapshot = new Snapshot(slot, header.name, size, header.time);
+                snapshot.image = Image.of(this, header.time);
+                snapshots.put(slot, snapshot);
+            }
+            case FORGET -> {
+                Snapshot snapshot = snapshots.remove(header.argument);
+                if (snapshot != null && snapshot.image != null) snapshot.image.release();
+            }
         }
     }
 
@@ -110,26 +129,62 @@ final class State {
     private void point(long lba, int blocks, long object, int at) {
         map.set(lba, blocks, object, at, this::displaced);
         objects.get(object).live += blocks;
-        liveBlocks += blocks;
+        liveBlocks += blocks; // what is new is the volume's own
     }
 
     private void displaced(long lba, int blocks, long object, int at) {
         Stored stored = objects.get(object);
-        if (stored != null) stored.live -= blocks;
-        liveBlocks -= blocks;
+        if (stored != null) {
+            stored.live -= blocks;
+            if (stored.live == 0) stored.died = slot;
+        }
+        if (Keys.isOwn(object)) liveBlocks -= blocks;
     }
 
     /** Takes an object up; also one in a void slot, which nothing will ever point to. */
     void add(long at, Stored stored) {
         objects.put(at, stored);
+        if (stored.live == 0 && stored.died == 0) stored.died = at;
+        if (!Keys.isOwn(at)) return;
         storedBlocks += stored.payloadBlocks;
+        liveBlocks += stored.live;
+    }
+
+    /**
+     * Whether a snapshot shows data of an object. Data die once: what was live at some slot was so from its own slot to
+     * the one at which it died.
+     */
+    boolean isShown(long at, Stored stored) {
+        Long first = snapshots.ceilingKey(at);
+        return first != null && (stored.live > 0 || first < stored.died) && rules.keepsWhatSnapshotsShow();
+    }
+
+    /** The first snapshot whose root is not written; null: all are. */
+    Snapshot unwritten() {
+        for (Snapshot each : snapshots.values()) if (each.parts == null) return each;
+        return null;
+    }
+
+    /** What a clone begins with that is made of this state; this one is not to be used any more. */
+    State inherited(UUID clone) {
+        State child = new State(clone, size, rules);
+        for (long n = map.next(0); n < map.limit(); n = map.next(n + 1)) {
+            ExtentPage page = map.page(n);
+            page.inherit();
+            page.part = null; // that is the parent's
+            child.map.put(n, page);
+        }
+        objects.forEach((at, stored) -> {
+            if (stored.live > 0) child.add(at + (1L << Keys.GENERATION), stored.inherited());
+        });
+        return child;
     }
 
     /** Forgets objects that were deleted. */
     void forget(List<Long> slots) {
         for (long gone : slots) {
             Stored stored = objects.remove(gone);
-            if (stored != null) storedBlocks -= stored.payloadBlocks;
+            if (stored != null && Keys.isOwn(gone)) storedBlocks -= stored.payloadBlocks;
         }
     }
 }

@@ -77,6 +77,36 @@ class BrokenRulesTest {
                 return false;
             }
         }),
+        WHAT_SNAPSHOTS_SHOW_IS_DELETED(new Rules() {
+            @Override
+            boolean keepsWhatSnapshotsShow() {
+                return false;
+            }
+        }),
+        PARTS_OF_SNAPSHOTS_ARE_DELETED(new Rules() {
+            @Override
+            boolean keepsPartsOfSnapshots() {
+                return false;
+            }
+        }),
+        CHECKPOINTS_OVERTAKE_SNAPSHOTS(new Rules() {
+            @Override
+            boolean writesSnapshotsFirst() {
+                return false;
+            }
+        }),
+        CLONES_ARE_PINNED_AFTER_LOOKING(new Rules() {
+            @Override
+            boolean pinsBeforeLooking() {
+                return false;
+            }
+        }),
+        PINS_ARE_NOT_HEEDED(new Rules() {
+            @Override
+            boolean heedsPins() {
+                return false;
+            }
+        }),
         REMOTE_FLUSH_LOOKS_AT_THE_NEWEST_OBJECT(new Rules() {
             @Override
             long stored(long contiguous, long newestStored) {

@@ -71,7 +71,7 @@ class ExtentMapTest {
         ExtentMap map = new ExtentMap(BLOCKS);
         map.set(0, 10, 1, 0);
         ExtentPage page = map.page(0);
-        page.frozen = true;
+        page.frozen = 1;
         map.set(5, 1, 2, 0);
         assertThat(page.count()).isEqualTo(1);
         assertThat(map.page(0)).isNotSameAs(page);

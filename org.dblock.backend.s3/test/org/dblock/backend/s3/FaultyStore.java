@@ -20,6 +20,8 @@ final class FaultyStore implements ObjectStore {
     volatile double damage;
     /** Whether put-if-absent overwrites. */
     volatile boolean careless;
+    /** Deletions of keys with this in them fail. */
+    volatile String failingDeletes;
 
     /** How many reads of payloads, headers and checkpoints there were. */
     final AtomicInteger gets = new AtomicInteger();
@@ -33,6 +35,11 @@ final class FaultyStore implements ObjectStore {
 
     FaultyStore(double trouble) {
         this.trouble = trouble;
+    }
+
+    /** How many bytes are stored. */
+    long bytes() {
+        return objects.values().stream().mapToLong(body -> body.length).sum();
     }
 
     private boolean dice(double chance) {
@@ -104,6 +111,8 @@ final class FaultyStore implements ObjectStore {
     public void delete(List<String> keys) throws IOException {
         if (keys.isEmpty()) return;
         maybeFail("before", keys.get(0));
+        String failing = failingDeletes;
+        if (failing != null && keys.stream().anyMatch(key -> key.contains(failing))) throw new IOException("503");
         keys.forEach(objects::remove);
         maybeFail("after", keys.get(0));
     }

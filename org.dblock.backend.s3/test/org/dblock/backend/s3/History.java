@@ -9,7 +9,7 @@ import java.util.List;
  * all that it wrote up to some operation, which is not older than what was promised for what has happened since.
  */
 final class History {
-    final int blocks;
+    private final long[] begin;
     private final List<Session> sessions = new ArrayList<>();
     int openings;
     int operations;
@@ -109,8 +109,9 @@ final class History {
         }
     }
 
-    History(int blocks) {
-        this.blocks = blocks;
+    /** @param begin what the volume begins with */
+    History(long[] begin) {
+        this.begin = begin;
     }
 
     /** Is told of each takeover that reaches the log. */
@@ -139,7 +140,9 @@ final class History {
         Session before = session.before;
         while (before != null && before.base == null) before = before.before;
         if (before == null) {
-            if (!Arrays.equals(content, new long[blocks])) throw new AssertionError("a new volume is not empty");
+            if (!Arrays.equals(content, begin))
+                throw new AssertionError(
+                        "a new volume holds " + Arrays.toString(content) + " instead of " + Arrays.toString(begin));
             return;
         }
         int most = before.count();

@@ -3,7 +3,9 @@ package org.dblock.backend.s3;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -19,6 +21,10 @@ final class SimStore {
     double trouble = 0.05;
     boolean down;
     int puts;
+    /** What was stored long after it was asked for. */
+    final Set<String> strays = new HashSet<>();
+
+    private boolean isLate;
     /** Is told each object of a log that is stored. */
     Consumer<Header> stored = header -> {};
 
@@ -30,6 +36,7 @@ final class SimStore {
         if (objects.putIfAbsent(key, body) != null) return false;
         if (TRACE) System.out.println(world.now / World.MS + " put " + key.substring(39) + " " + body.length);
         puts++;
+        if (isLate) strays.add(key);
         if (key.contains("/log/")) {
             try {
                 Header header = Header.decode(ByteBuffer.wrap(body));
@@ -44,12 +51,17 @@ final class SimStore {
         return true;
     }
 
+    ObjectStore client(long stall) {
+        return client(stall, "/log/");
+    }
+
     /**
      * The way of one process to the store.
      *
-     * @param stall how long the process stands still before it puts its first object of a log; 0: not at all
+     * @param stall how long the process stands still before its first put of a certain kind; 0: not at all
+     * @param before what is in the keys of that kind
      */
-    ObjectStore client(long stall) {
+    ObjectStore client(long stall, String before) {
         return new ObjectStore() {
             private long left = stall;
 
@@ -57,7 +69,7 @@ final class SimStore {
             public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
                 byte[] bytes = new byte[body.remaining()];
                 body.duplicate().get(bytes);
-                if (left > 0 && key.contains("/log/")) {
+                if (left > 0 && key.contains(before)) {
                     long time = left;
                     left = 0;
                     world.sleep(time);
@@ -104,7 +116,11 @@ final class SimStore {
     }
 
     private void late(Supplier<?> effect) {
-        world.at(World.MS * (1 + world.random.nextInt(world.chance(0.5) ? 1000 : 600_000)), null, effect::get);
+        world.at(World.MS * (1 + world.random.nextInt(world.chance(0.5) ? 1000 : 600_000)), null, () -> {
+            isLate = true;
+            effect.get();
+            isLate = false;
+        });
     }
 
     /** One request: takes effect, and is answered, each at some time, or not. */

@@ -5,47 +5,91 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.UUID;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import org.dblock.api.BlockException;
+import org.dblock.api.BlockVolume;
 import org.dblock.api.Reason;
 
 /**
- * One run of gateways on several hosts that fight for one volume, crash, pause, and lose their disks. From the command
- * line: {@code Simulation FIRST_SEED COUNT}.
+ * One run of gateways on several hosts that fight for one volume, crash, pause, and lose their disks; in every other
+ * seed also snapshots, clones and deletions, see {@link SimulatedVisitors}. From the command line: {@code Simulation
+ * FIRST_SEED COUNT}.
  */
 final class Simulation {
-    private static final int BLOCKS = 24;
-    private static final int BLOCK = Header.BLOCK;
-    private static final int WINDOW = 2;
+    static final int BLOCKS = 24;
+    static final int BLOCK = Header.BLOCK;
+    static final int WINDOW = 2;
+    static final String PREFIX = "p/";
     private static final Logger LOG = Logger.getLogger("org.dblock.backend.s3");
 
     static {
         LOG.setLevel(Level.OFF); // gateways are taken over all the time here
     }
 
-    private final World world;
-    private final SimStore store;
-    private final History history = new History(BLOCKS);
-    private final List<History.Host> hosts = new ArrayList<>();
+    final World world;
+    final SimStore store;
+    final Rules rules;
+    final List<Volume> volumes = new ArrayList<>();
+    boolean calm;
     private final List<Gateway> gateways = new ArrayList<>();
-    private final Rules rules;
-    private final Format format = new Format(new UUID(1, 2), (long) BLOCKS * BLOCK, WINDOW);
-    private final Keys keys = new Keys("p/", format.volume());
     private final boolean remoteDurable;
+    private final SimulatedVisitors visitors;
     private long ids;
-    private boolean calm;
-    private int finished;
     private IOException refusal;
 
+    /** A volume that gateways fight for. */
+    final class Volume {
+        final Format format;
+        final Keys keys;
+        final History history;
+        final List<History.Host> hosts = new ArrayList<>();
+        /** By name. */
+        final Map<String, Taken> snapshots = new TreeMap<>();
+        /** Whether somebody deletes it, or has. */
+        boolean doomed;
+        /** Whether somebody has begun to use it after that. */
+        boolean limbo;
+
+        int finished;
+
+        Volume(Format format, long[] begin) {
+            this.format = format;
+            keys = format.keys(PREFIX);
+            history = new History(begin);
+            for (int i = 0; i < 3; i++) hosts.add(new History.Host("host" + i, new SimDisk(world)));
+        }
+
+        History.Host anyHost() {
+            return hosts.get(world.random.nextInt(hosts.size()));
+        }
+    }
+
+    /** A snapshot that somebody asked for. */
+    static final class Taken {
+        final long[] content;
+        /** Whether its maker was told that it is there. */
+        boolean made;
+
+        boolean doomed;
+
+        Taken(long[] content) {
+            this.content = content;
+        }
+    }
+
     private final class Gateway {
+        final Volume target;
         final History.Host host;
         final World.Process process = world.new Process();
         boolean over;
         S3Volume volume;
 
-        Gateway(History.Host host) {
+        Gateway(Volume target, History.Host host) {
+            this.target = target;
             this.host = host;
         }
     }
@@ -56,11 +100,21 @@ final class Simulation {
         store = new SimStore(world);
         store.trouble = world.random.nextInt(3) * 0.04;
         remoteDurable = world.random.nextBoolean();
-        for (int i = 0; i < 3; i++) hosts.add(new History.Host("host" + i, new SimDisk(world)));
         store.stored = header -> {
-            if (header.type == Header.Type.TAKEOVER) history.taken(header);
+            if (header.type != Header.Type.TAKEOVER) return;
+            for (Volume volume : volumes)
+                if (volume.format.volume().equals(header.volume)) volume.history.taken(header);
         };
-        store.objects.put(keys.format(), format.text().getBytes());
+        Format format = new Format(new UUID(1, 2), (long) BLOCKS * BLOCK, WINDOW);
+        volumes.add(new Volume(format, new long[BLOCKS]));
+        store.objects.put(volumes.get(0).keys.format(), format.text().getBytes());
+        visitors = seed % 2 == 0 ? new SimulatedVisitors(this) : null;
+    }
+
+    private int operations() {
+        int operations = 0;
+        for (Volume volume : volumes) operations += volume.history.operations;
+        return operations;
     }
 
     public static void main(String[] arguments) {
@@ -88,7 +142,7 @@ final class Simulation {
             world.run(end);
             if (world.failure == null) finish();
             if (world.failure != null) throw new AssertionError(world.failure.toString(), world.failure);
-            return history.operations;
+            return operations();
         } finally {
             world.end();
         }
@@ -108,8 +162,10 @@ final class Simulation {
         gateways.removeIf(gateway -> gateway.over || gateway.process.dead);
         int dice = world.random.nextInt(100);
         Gateway any = gateways.isEmpty() ? null : gateways.get(world.random.nextInt(gateways.size()));
+        if (visitors != null && world.chance(0.4)) visitors.event();
         if (dice < 40 || any == null) {
-            Gateway gateway = start(hosts.get(world.random.nextInt(hosts.size())), world.chance(0.7));
+            Volume target = anyVolume();
+            Gateway gateway = start(target, target.anyHost(), world.chance(0.7));
             // a taker that stands still between two steps while the owner goes on
             if (world.chance(0.3))
                 world.at(
@@ -118,13 +174,11 @@ final class Simulation {
                         () -> gateway.process.pause(World.SECOND * (1 + world.random.nextInt(40))));
         } else if (dice < 55) {
             any.process.kill();
-            if (world.chance(0.5)) start(any.host, world.chance(0.2));
+            if (world.chance(0.5)) start(any.target, any.host, world.chance(0.2));
         } else if (dice < 65) {
-            crash(any.host);
+            crash(any.host, false);
         } else if (dice < 68) {
-            crash(any.host);
-            any.host.disk.wipe();
-            any.host.wipes++;
+            crash(any.host, true);
         } else if (dice < 92) {
             any.process.pause(World.MS * (1 + world.random.nextInt(world.chance(0.5) ? 2_000 : 40_000)));
         } else {
@@ -133,14 +187,28 @@ final class Simulation {
         }
     }
 
-    private void crash(History.Host host) {
-        for (Gateway gateway : gateways) if (gateway.host == host) gateway.process.kill();
-        host.disk.crash();
-        host.crashes++;
+    private void crash(History.Host any, boolean wipe) {
+        for (Gateway gateway : gateways) if (gateway.host.name.equals(any.name)) gateway.process.kill();
+        for (Volume volume : volumes) {
+            for (History.Host host : volume.hosts) {
+                if (!host.name.equals(any.name)) continue;
+                host.disk.crash();
+                host.crashes++;
+                if (!wipe) continue;
+                host.disk.wipe();
+                host.wipes++;
+            }
+        }
     }
 
-    private Gateway start(History.Host host, boolean takeover) {
-        Gateway gateway = new Gateway(host);
+    /** One that nobody deletes. */
+    Volume anyVolume() {
+        List<Volume> some = volumes.stream().filter(v -> !v.doomed).toList();
+        return some.get(world.random.nextInt(some.size()));
+    }
+
+    private Gateway start(Volume target, History.Host host, boolean takeover) {
+        Gateway gateway = new Gateway(target, host);
         gateways.add(gateway);
         gateway.process.start(() -> {
             try {
@@ -161,20 +229,28 @@ final class Simulation {
         // longer than the longest pause, and long enough to look for a takeover
         world.run(world.now + 120 * World.SECOND);
         if (world.failure != null) return;
-        long owners = gateways.stream()
-                .filter(g -> !g.over && !g.process.dead && g.volume != null)
-                .filter(g -> g.volume.details().get("store").equals(Bucket.HEALTHY))
-                .count();
-        if (owners > 1) throw new AssertionError(owners + " gateways believe that they own the volume");
+        for (Volume volume : volumes) {
+            long owners = gateways.stream()
+                    .filter(g -> g.target == volume && !g.over && !g.process.dead && g.volume != null)
+                    .filter(g -> g.volume.details().get("store").equals(Bucket.HEALTHY))
+                    .count();
+            if (owners > 1) throw new AssertionError(owners + " gateways believe that they own the volume");
+        }
         for (Gateway gateway : gateways) gateway.process.kill();
-        int before = finished;
-        for (int i = 0; i < 5 && world.failure == null && finished == before; i++) {
+        for (Volume volume : volumes) if (!volume.doomed) reopen(volume);
+        if (visitors != null && world.failure == null) visitors.finish();
+    }
+
+    private void reopen(Volume volume) {
+        int before = volume.finished;
+        for (int i = 0; i < 5 && world.failure == null && volume.finished == before; i++) {
             // again where a takeover that was late got in between
-            start(hosts.get(world.random.nextInt(hosts.size())), true);
+            start(volume, volume.anyHost(), true);
             world.run(world.now + 600 * World.SECOND);
         }
-        if (world.failure == null && finished == before)
-            throw new AssertionError("the volume can't be opened at the end: " + refusal);
+        if (world.failure == null && volume.finished == before)
+            throw new AssertionError("volume " + volume.format + " can't be opened at the end: " + refusal);
+        for (Gateway gateway : gateways) gateway.process.kill();
     }
 
     private static final Settings SETTINGS = new Settings(
@@ -195,7 +271,7 @@ final class Simulation {
             75,
             1 << 20);
 
-    private static Settings settings(String host, boolean remoteDurable) {
+    static Settings settings(String host, boolean remoteDurable) {
         Settings s = SETTINGS;
         return new Settings(
                 host,
@@ -216,17 +292,22 @@ final class Simulation {
                 s.collectBytesPerSecond());
     }
 
-    private S3Volume open(Gateway gateway, boolean takeover, History.Session[] session) throws IOException {
-        Disk disk = gateway.host.disk.open();
+    /** Opens a volume; {@code session} gets what it promises. */
+    S3Volume open(Volume target, History.Host host, boolean takeover, History.Session[] session) throws IOException {
+        Disk disk = host.disk.open();
         try {
             Scheduler scheduler = world.scheduler();
             // a taker that has read everything, and takes over much later
             long stall = !calm && world.chance(0.15) ? World.SECOND * (1 + world.random.nextInt(40)) : 0;
             Bucket bucket = new Bucket(store.client(stall), scheduler, "sim");
-            Settings settings = settings(gateway.host.name, remoteDurable);
-            Opening opening = new Opening("sim", format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
+            Settings settings = settings(host.name, remoteDurable);
+            Keys keys = target.keys;
+            Opening opening =
+                    new Opening("sim", target.format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
             opening.run();
-            session[0] = history.opened(gateway.host, opening.state().epoch);
+            // one that had read the format of a volume that is erased since
+            if (session != null && target.doomed) target.limbo = true;
+            else if (session != null) session[0] = target.history.opened(host, opening.state().epoch);
             return new S3Volume(
                     "sim", opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, null, () -> {});
         } catch (IOException e) {
@@ -238,19 +319,22 @@ final class Simulation {
     private void serve(Gateway gateway, boolean takeover) {
         History.Session[] opened = new History.Session[1];
         try {
-            gateway.volume = open(gateway, takeover, opened);
+            gateway.volume = open(gateway.target, gateway.host, takeover, opened);
         } catch (Corruption e) {
+            if (gateway.target.doomed) return; // and half gone
             throw new AssertionError("refused as corrupt: " + e.getMessage(), e);
         } catch (IOException e) {
             refusal = e; // held by another, or the store doesn't answer
             return;
         }
         History.Session session = opened[0];
+        if (session == null) return;
         try {
             long[] found = readAll(gateway.volume);
-            history.found(session, found, takeover);
-            finished++;
+            gateway.target.history.found(session, found, takeover);
+            gateway.target.finished++;
             while (!calm || world.chance(0.95)) {
+                if (visitors != null && world.chance(0.04)) snapshot(gateway, session);
                 operate(gateway.volume, session);
                 // an owner that does nothing must find out too
                 if (calm && world.chance(0.5)) world.sleep(1000 * World.SECOND);
@@ -258,13 +342,27 @@ final class Simulation {
             if (world.chance(0.5)) gateway.volume.close();
             else gateway.volume.handOver();
         } catch (BlockException e) {
+            if (gateway.target.doomed) return;
             if (e instanceof Corruption || e.reason() != Reason.FENCED && e.reason() != Reason.IO)
                 throw new AssertionError(session + ": " + e, e);
             session.fenced = e.reason() == Reason.FENCED;
             if (session.fenced && session.base != null) afterFence(gateway.volume, session);
         } catch (IOException e) {
-            throw new AssertionError(session + ": " + e, e);
+            if (!gateway.target.doomed) throw new AssertionError(session + ": " + e, e);
         }
+    }
+
+    private void snapshot(Gateway gateway, History.Session session) throws IOException {
+        Taken taken = new Taken(session.now());
+        int operation = session.count();
+        String name = "s" + ++ids;
+        gateway.target.snapshots.put(name, taken);
+        if (world.chance(0.2)) world.at(World.MS * (1 + world.random.nextInt(1000)), null, gateway.process::kill);
+        gateway.volume.snapshot(name);
+        taken.made = true;
+        // it waits until all before it is in the bucket
+        session.done(operation);
+        session.remote(operation);
     }
 
     /** Whatever else is asked of a fenced gateway fails too. */
@@ -330,7 +428,7 @@ final class Simulation {
         return read(volume, 0, BLOCKS);
     }
 
-    private static long[] read(S3Volume volume, int lba, int count) throws IOException {
+    static long[] read(BlockVolume volume, int lba, int count) throws IOException {
         ByteBuffer data = ByteBuffer.allocate(count * BLOCK);
         volume.read(data, (long) lba * BLOCK);
         data.flip();
