@@ -1,5 +1,7 @@
 package org.dblock.backend.s3;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
@@ -13,49 +15,43 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ConcurrentSkipListMap;
 import org.dblock.api.BlockVolume;
+import org.dblock.api.Size;
 import org.dblock.api.VolumeSpec;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /**
- * How long opening takes, and in how much memory: 1 TiB in 16 million extents, or as many as the argument says, from a
- * store in a folder. Run it with {@code -Xmx600m}.
+ * Opening is fast and takes bounded memory: 1 TiB in as many extents as {@code -Ddblock.extents} says, from a store in
+ * a folder. 16 million: {@code mvn -q verify -Dgoals="test:org.dblock.backend.s3:OpeningTest" -Djvm="-Xmx600m
+ * -Ddblock.extents=16777216"}.
  */
-final class OpeningBenchmark {
+class OpeningTest {
     private static final long TIB = 1L << 40;
+    private static final int EXTENTS = Integer.getInteger("dblock.extents", 1 << 20);
 
-    private OpeningBenchmark() {}
+    @TempDir
+    Path folder;
 
-    public static void main(String[] arguments) throws Exception {
-        int extents = arguments.length == 0 ? 1 << 24 : Integer.parseInt(arguments[0]);
-        Path folder = Files.createTempDirectory("dblock-opening");
-        try {
-            long[] measured = run(folder, extents);
-            System.out.printf(
-                    "opening 1 TiB with %,d extents: %.1f s, %,d MiB of heap in use then, %,d MiB at most allowed%n",
-                    extents,
-                    measured[0] / 1e9,
-                    measured[1] >> 20,
-                    Runtime.getRuntime().maxMemory() >> 20);
-        } finally {
-            try (var files = Files.walk(folder)) {
-                for (Path each : files.sorted((a, b) -> b.compareTo(a)).toList()) Files.delete(each);
-            }
-        }
-    }
-
-    /** Nanoseconds, and bytes of heap. */
-    static long[] run(Path folder, int extents) throws IOException {
+    @Test
+    void opensATebibyteOfSmallExtents() throws IOException {
         ObjectStore store = new FolderStore(Files.createDirectories(folder.resolve("bucket")));
-        VolumeSpec spec = VolumeSpec.of("v", TIB).withOption("bucket", "b").withOption("journalSize", "1M");
+        VolumeSpec spec = VolumeSpec.of("v", TIB)
+                .withOption("bucket", "b")
+                .withOption("journalSize", "1M")
+                .withOption("diskCacheSize", 0);
         new S3Store(folder.resolve("host"), options -> store).open(spec).close();
-        fill(store, extents);
+        fill(store, EXTENTS);
         long start = System.nanoTime();
         try (BlockVolume volume = new S3Store(folder.resolve("host"), options -> store).open(spec)) {
-            long nanos = System.nanoTime() - start;
+            double seconds = (System.nanoTime() - start) / 1e9;
             System.gc();
-            long heap = ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed();
-            if (!volume.details().get("data").startsWith("64G live") && extents == 1 << 24)
-                throw new AssertionError(volume.details());
-            return new long[] {nanos, heap};
+            long heap = ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed() >> 20;
+            System.out.printf(
+                    "opening 1 TiB with %,d extents: %.1f s, then %,d MiB of heap in use, of %,d MiB allowed%n",
+                    EXTENTS, seconds, heap, Runtime.getRuntime().maxMemory() >> 20);
+            assertThat(volume.details().get("data")).startsWith(Size.format((long) EXTENTS * Header.BLOCK) + " live");
+            assertThat(seconds).isLessThan(100);
+            assertThat(heap).isLessThan(600);
         }
     }
 
