@@ -29,7 +29,11 @@ final class FaultyStore implements ObjectStore {
     /** How many puts were under way at most. */
     final AtomicInteger mostPuts = new AtomicInteger();
 
+    /** How many reads were under way at most. */
+    final AtomicInteger mostGets = new AtomicInteger();
+
     private final AtomicInteger puts = new AtomicInteger();
+    private final AtomicInteger getting = new AtomicInteger();
     private final double trouble;
     private final Random random = new Random(1);
 
@@ -81,6 +85,15 @@ final class FaultyStore implements ObjectStore {
     @Override
     public void get(String key, long offset, ByteBuffer into) throws IOException {
         gets.incrementAndGet();
+        mostGets.accumulateAndGet(getting.incrementAndGet(), Math::max);
+        try {
+            read(key, offset, into);
+        } finally {
+            getting.decrementAndGet();
+        }
+    }
+
+    private void read(String key, long offset, ByteBuffer into) throws IOException {
         maybeFail("before", key);
         byte[] body = objects.get(key);
         if (body == null) throw new Missing(key);
