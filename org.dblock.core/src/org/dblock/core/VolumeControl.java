@@ -24,6 +24,8 @@ final class VolumeControl {
 
     /** How long requests, a flush and a hand-over may take together when a store leaves: SCR gives up after 5 s. */
     static final long DRAIN_NANOS = TimeUnit.SECONDS.toNanos(3);
+    /** How much of that an early flush may take. */
+    private static final long EARLY_FLUSH_NANOS = TimeUnit.SECONDS.toNanos(1);
     /** The same at the end of the gateway, when nothing waits for it. */
     private static final long END_NANOS = TimeUnit.SECONDS.toNanos(5);
     /** How long parking on command waits for the requests inside. */
@@ -254,6 +256,12 @@ final class VolumeControl {
     void storeLeft(Store store, long deadline) {
         OpenVolume open = device.current();
         if (open == null || open.store != store) return;
+        try {
+            // requests go on during this flush, and have to wait only for the next one, which finds little
+            flush(open, Math.min(EARLY_FLUSH_NANOS, deadline - System.nanoTime()));
+        } catch (BlockException e) {
+            LOG.log(Level.DEBUG, "device " + device.name() + ": the flush before the last: " + e.getMessage());
+        }
         closedAt = System.nanoTime();
         device.park("backend " + store.backend() + " has gone; waits for it to come back");
         Departure left = letGo(open, true, deadline - System.nanoTime());
