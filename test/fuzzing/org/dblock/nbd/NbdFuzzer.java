@@ -48,7 +48,7 @@ public final class NbdFuzzer {
     /** How often the heap is looked at, which costs a collection. */
     private static final int HEAP_RUNS = 20_000;
     /** How much more of it may be in use than after the first {@link #HEAP_RUNS}, however many follow. */
-    private static final long HEAP_GROWTH = 16 << 20;
+    private static final long HEAP_GROWTH = 4 << 20;
 
     private static long heapAtFirst;
 
