@@ -279,6 +279,9 @@ static inline void *io_run(void *arg)
 		break;
 	}
 	io->error = n < 0 ? errno : 0;
+	/* A disk that has just been destroyed may look empty to whoever has it open. */
+	if (n == 0 && strchr("rwu", io->op))
+		io->error = ENXIO;
 	close(fd);
 	io->finished = true;
 	return NULL;
