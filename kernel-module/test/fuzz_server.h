@@ -212,6 +212,7 @@ static int serve(struct thread *t, int fd, int number, bool honest)
 		struct dblock_exchange y = x;
 
 		y.base = (uintptr_t)t->odd_page + BLOCK;
+		y.slot_size = FUZZ_IO;	/* larger ones would lead out of there */
 		for (i = 0; i < n; i++) {
 			wrong_base[i] = c[i];
 			if (r[i].op != DBLOCK_OP_READ || c[i].result)
