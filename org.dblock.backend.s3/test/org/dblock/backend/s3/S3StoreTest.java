@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockVolume;
@@ -173,6 +174,24 @@ class S3StoreTest {
         assertThat(store.list(spec("", 0))).extracting("name").containsExactly("v/1 ü");
         store.delete(spec("v/1 ü", 0));
         assertThat(bucket.objects).isEmpty();
+    }
+
+    @Test
+    void discardsAndZeroesGoToTheLogAndReadNothing() throws Exception {
+        try (BlockVolume volume = host("one").open(spec("v", 64 << 20).withOption("flush", "remote-durable"))) {
+            for (int i = 0; i < 200; i++) volume.write(data(i, 1), (long) i * 64 * BLOCK, false);
+            volume.flush();
+            int gets = bucket.gets.get();
+            Set<String> before = Set.copyOf(bucket.objects.keySet());
+            volume.discard(0, 32 << 20);
+            volume.writeZeroes(32 << 20, 32 << 20, true, true);
+            assertThat(bucket.gets.get()).isEqualTo(gets);
+            assertThat(bucket.objects.keySet())
+                    .filteredOn(key -> !before.contains(key))
+                    .isNotEmpty()
+                    .allMatch(key -> key.contains("/log/") && bucket.objects.get(key).length <= 2 * BLOCK);
+            for (int i = 0; i < 200; i++) assertThat(read(volume, i * 64L)).isZero();
+        }
     }
 
     @Test
