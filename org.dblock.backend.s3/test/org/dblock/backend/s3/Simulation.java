@@ -418,13 +418,13 @@ final class Simulation {
         else session.synced(operation);
     }
 
-    private static ByteBuffer content(long id, int count) {
+    static ByteBuffer content(long id, int count) {
         ByteBuffer data = ByteBuffer.allocate(count * BLOCK);
         while (data.hasRemaining()) data.putLong(id);
         return data.flip();
     }
 
-    private static long[] readAll(S3Volume volume) throws IOException {
+    static long[] readAll(S3Volume volume) throws IOException {
         return read(volume, 0, BLOCKS);
     }
 
