@@ -65,8 +65,8 @@ final class LongRun {
                     throw new AssertionError("cycle " + cycle + ": " + e.getMessage(), e);
                 }
             }
-            return cycles + " cycles, " + openings + " openings, " + ids + " writes, " + store.puts
-                    + " puts, at most " + mostObjects + " objects in the bucket";
+            return cycles + " cycles, " + openings + " openings, " + ids + " writes, " + store.puts + " puts, at most "
+                    + mostObjects + " objects in the bucket";
         } finally {
             world.end();
         }
@@ -108,7 +108,18 @@ final class LongRun {
         opening.run();
         openings++;
         return new S3Volume(
-                "long", opening, bucket, keys, journal, scheduler, settings, WINDOW, new Rules(), false, null, () -> {});
+                "long",
+                opening,
+                bucket,
+                keys,
+                journal,
+                scheduler,
+                settings,
+                WINDOW,
+                new Rules(),
+                false,
+                null,
+                () -> {});
     }
 
     /** Everything acknowledged survives a crash of the process, and what was under way is there or not. */
@@ -175,12 +186,12 @@ final class LongRun {
         int takeovers = 0;
         int others = 0;
         for (var entry : store.objects.entrySet()) {
-            if (Interposed.type(entry.getKey(), ByteBuffer.wrap(entry.getValue())) == Header.Type.TAKEOVER)
-                takeovers++;
+            if (Interposed.type(entry.getKey(), ByteBuffer.wrap(entry.getValue())) == Header.Type.TAKEOVER) takeovers++;
             else others++;
         }
         mostObjects = Math.max(mostObjects, others);
-        if (takeovers < openings) throw new AssertionError(takeovers + " takeovers are left of " + openings + " openings");
+        if (takeovers < openings)
+            throw new AssertionError(takeovers + " takeovers are left of " + openings + " openings");
         // a late put may leave an object in a slot that was given back, and nothing may grow beyond that
         int most = 100 + LEFT_BY_AN_OPENING * openings;
         if (others > most) throw new AssertionError(others + " objects are in the bucket, at most " + most + " may be");
