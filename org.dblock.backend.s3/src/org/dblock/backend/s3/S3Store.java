@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 import org.dblock.api.BlockException;
@@ -43,6 +44,10 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     private static final int SMALLEST = 512;
 
     private static final long SECOND = 1_000_000_000L;
+    /** How often a store may fail to answer the probe, and by how much longer each pause is. */
+    private static final int PROBES = 3;
+
+    private static final long PROBE_PAUSE = SECOND / 2;
 
     private final Path folder;
     private final Path caches;
@@ -316,12 +321,18 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         synchronized (proven) {
             if (proven.contains(where)) return;
         }
-        try {
-            Probe.check(session.store, session.options.prefix());
-        } catch (BlockException e) {
-            throw e;
-        } catch (IOException e) {
-            throw new BlockException(Reason.IO, "the object store can't be used: " + e.getMessage(), e);
+        for (int attempt = 1; ; attempt++) {
+            try {
+                Probe.check(session.store, session.options.prefix());
+                break;
+            } catch (BlockException e) {
+                throw e;
+            } catch (IOException e) {
+                if (attempt == PROBES)
+                    throw new BlockException(Reason.IO, "the object store can't be used: " + e.getMessage(), e);
+                // a moment's trouble; what is wrong for good should be said soon
+                LockSupport.parkNanos(attempt * PROBE_PAUSE);
+            }
         }
         synchronized (proven) {
             proven.add(where);

@@ -8,6 +8,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.Reason;
@@ -58,6 +59,21 @@ class S3StoreTest {
             throw new AssertionError(e);
         }
         throw new AssertionError("was not refused");
+    }
+
+    @Test
+    void aMomentsTroubleDoesNotKeepAVolumeFromBeingCreated() throws Exception {
+        AtomicInteger puts = new AtomicInteger();
+        ObjectStore hiccup = new Interposed(bucket) {
+            @Override
+            public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
+                if (puts.incrementAndGet() <= 2) throw new IOException("status 408");
+                return super.putIfAbsent(key, body);
+            }
+        };
+        try (BlockVolume volume = new S3Store(folder, options -> hiccup).open(spec("v", 1 << 20))) {
+            volume.write(data(1, 1), 0, true);
+        }
     }
 
     @Test
