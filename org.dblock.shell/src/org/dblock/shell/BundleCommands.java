@@ -80,7 +80,7 @@ final class BundleCommands {
                     .orElseThrow(() -> new BlockException(
                             Reason.NOT_FOUND, jar.name + " isn't installed: install-backend does that"));
             Optional<Path> file = deployed(jar.name);
-            if (file.isEmpty() && !old.getVersion().equals(jar.version)) {
+            if (file.isEmpty() && hasBackend(old) && !old.getVersion().equals(jar.version)) {
                 deploy(call, jar, deploy.resolve(jar.name + ".jar"), "installed beside " + old.getVersion() + ":");
                 return;
             }
@@ -107,10 +107,12 @@ final class BundleCommands {
 
     /**
      * Starts the new bundle while the old one serves: what doesn't run is refused, and devices wait no longer than
-     * their volumes take to change hands. Empty where the framework doesn't allow both: that one updates in place.
+     * their volumes take to change hands. Empty where the framework doesn't allow both, and for what is no backend,
+     * such as core, of which there can't be two at work: those are updated in place.
      */
     private Optional<Bundle> startBeside(Download jar, Bundle old) throws Exception {
-        if (jar.singleton
+        if (!hasBackend(old)
+                || jar.singleton
                 || old.getHeaders("").get(Constants.BUNDLE_SYMBOLICNAME).contains(SINGLETON)) return Optional.empty();
         Bundle next;
         try (InputStream in = Files.newInputStream(jar.file)) {
@@ -122,7 +124,7 @@ final class BundleCommands {
         String problem = "";
         try {
             next.start();
-            if (hasBackend(old) && !waited(() -> hasBackend(next))) problem = "it brings no backend";
+            if (!waited(() -> hasBackend(next))) problem = "it brings no backend";
         } catch (BundleException e) {
             problem = e.getMessage();
         }

@@ -19,6 +19,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
 import java.util.stream.Stream;
+import org.dblock.api.BlockStore;
 import org.dblock.api.device.Backend;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -27,6 +28,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.osgi.framework.Bundle;
 import org.osgi.framework.BundleEvent;
+import org.osgi.framework.FrameworkUtil;
 import org.osgi.framework.SynchronousBundleListener;
 import org.osgi.framework.launch.Framework;
 import org.osgi.framework.launch.FrameworkFactory;
@@ -61,6 +63,17 @@ class BundleCommandsTest {
                 .orElseThrow()
                 .newFramework(configuration);
         framework.start();
+        framework.getBundleContext().addBundleListener((SynchronousBundleListener) event -> {
+            Bundle bundle = event.getBundle();
+            if (event.getType() == BundleEvent.STARTED
+                    && !bundle.getSymbolicName().equals("test.core")
+                    && bundle.getSymbolicName().startsWith("test."))
+                bundle.getBundleContext()
+                        .registerService(
+                                Runnable.class,
+                                () -> {},
+                                FrameworkUtil.asDictionary(Map.of(BlockStore.BACKEND, bundle.getSymbolicName())));
+        });
         framework
                 .getBundleContext()
                 .installBundle(Class.forName("org.apache.felix.fileinstall.internal.FileInstall")
@@ -172,6 +185,30 @@ class BundleCommandsTest {
         run("update-backend", "part.jar");
         assertThat(events).containsExactly("started", "stopping true");
         assertThat(installed()).containsExactly("test.part 1.0.0");
+    }
+
+    /** Two cores at a time would both serve each device. */
+    @Test
+    void whatIsNoBackendIsUpdatedInPlace() throws Exception {
+        for (String version : List.of("1.0.0", "1.1.0")) {
+            jar("core.jar", "Bundle-SymbolicName: test.core\nBundle-Version: 1.0.0\n");
+            Bundle core = framework
+                    .getBundleContext()
+                    .installBundle("dist", Files.newInputStream(elsewhere.resolve("core.jar")));
+            core.start();
+            List<String> events = new CopyOnWriteArrayList<>();
+            SynchronousBundleListener listener = event -> {
+                if (event.getType() == BundleEvent.STARTED) events.add("started " + (event.getBundle() == core));
+                if (event.getType() == BundleEvent.STOPPING) events.add("stopping " + (event.getBundle() == core));
+            };
+            framework.getBundleContext().addBundleListener(listener);
+            jar("core.jar", "Bundle-SymbolicName: test.core\nBundle-Version: " + version + "\n");
+            run("update-backend", "core.jar");
+            framework.getBundleContext().removeBundleListener(listener);
+            assertThat(events).containsExactly("stopping true", "started true");
+            assertThat(installed()).containsExactly("test.core " + version);
+            core.uninstall();
+        }
     }
 
     @Test
