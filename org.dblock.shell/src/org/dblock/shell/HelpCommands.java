@@ -52,7 +52,9 @@ final class HelpCommands {
                 .append('\n');
         section(text, "Arguments", command.arguments());
         section(text, "Options", command.options());
-        if (command.takesBackendOptions()) {
+        List<Parameter> ofOneBackend = command.more().apply(List.of());
+        section(text, "Options of the backend", ofOneBackend);
+        if (command.takesBackendOptions() && ofOneBackend.isEmpty()) {
             for (Backend backend : gateway.backends())
                 section(text, "Options of " + backend.name(), gateway.options(backend.name()));
         }

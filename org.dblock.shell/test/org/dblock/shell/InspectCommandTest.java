@@ -68,6 +68,14 @@ class InspectCommandTest {
     }
 
     @Test
+    void itsHelpHasTheOptionsOfThisBackendAlone() throws Exception {
+        assertThat(run("help s3-inspect"))
+                .contains("Options of the backend:", "--bucket")
+                .doesNotContain("Options of s3");
+        assertThat(run("help create")).contains("Options of s3:");
+    }
+
+    @Test
     void aVolumeWithoutADeviceIsNamedWithItsBucket() throws Exception {
         run("s3-inspect other --bucket b --endpoint http://x --scrub");
         assertThat(devices.calls).containsExactly("inspect s3 other {bucket=b, endpoint=http://x} scrub");
