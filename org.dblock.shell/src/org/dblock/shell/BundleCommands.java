@@ -28,7 +28,8 @@ import org.osgi.framework.wiring.FrameworkWiring;
 
 /**
  * The commands that install, update and remove the bundles of backends: they move jars into and out of the folder that
- * the gateway watches, so a jar put there by hand is the same thing.
+ * the gateway watches, so a jar put there by hand is the same thing. One at a time: of two updates, each would leave
+ * its new bundle to the other.
  */
 final class BundleCommands {
     /** How long the watcher and the framework may take until a bundle runs. */
@@ -62,7 +63,7 @@ final class BundleCommands {
                         .withExample("remove-backend my"));
     }
 
-    private void install(Call call) throws Exception {
+    private synchronized void install(Call call) throws Exception {
         try (Download jar = Download.of(call, cache)) {
             Optional<Bundle> there = bundle(jar.name);
             if (there.isPresent())
@@ -74,7 +75,7 @@ final class BundleCommands {
         }
     }
 
-    private void update(Call call) throws Exception {
+    private synchronized void update(Call call) throws Exception {
         try (Download jar = Download.of(call, cache)) {
             Bundle old = bundle(jar.name)
                     .orElseThrow(() -> new BlockException(
@@ -148,7 +149,7 @@ final class BundleCommands {
                 .refreshBundles(Set.of(bundle));
     }
 
-    private void remove(Call call) throws Exception {
+    private synchronized void remove(Call call) throws Exception {
         String name = call.arguments().text("BACKEND");
         String symbolicName = gateway.devices().backends().stream()
                 .filter(b -> b.name().equals(name))

@@ -9,6 +9,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -16,6 +17,7 @@ import java.util.Map;
 import java.util.ServiceLoader;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
 import java.util.stream.Stream;
@@ -184,6 +186,41 @@ class BundleCommandsTest {
         });
         run("update-backend", "part.jar");
         assertThat(events).containsExactly("started", "stopping true");
+        assertThat(installed()).containsExactly("test.part 1.0.0");
+    }
+
+    @Test
+    void twoUpdatesAtOnceLeaveOneBundle() throws Exception {
+        jar("part.jar", "Bundle-SymbolicName: test.part\nBundle-Version: 1.0.0\n");
+        framework
+                .getBundleContext()
+                .installBundle("dist", Files.newInputStream(elsewhere.resolve("part.jar")))
+                .start();
+        CountDownLatch both = new CountDownLatch(2);
+        framework.getBundleContext().addBundleListener((SynchronousBundleListener) event -> {
+            if (event.getType() != BundleEvent.STARTED) return;
+            both.countDown();
+            try {
+                both.await(1, TimeUnit.SECONDS); // for the other one, if it doesn't wait for this
+            } catch (InterruptedException e) {
+                throw new AssertionError(e);
+            }
+        });
+        List<Exception> failures = new CopyOnWriteArrayList<>();
+        List<Thread> updates = new ArrayList<>();
+        for (int i = 0; i < 2; i++) {
+            Thread update = new Thread(() -> {
+                try {
+                    run("update-backend", "part.jar");
+                } catch (Exception e) {
+                    failures.add(e);
+                }
+            });
+            update.start();
+            updates.add(update);
+        }
+        for (Thread each : updates) each.join();
+        assertThat(failures).isEmpty();
         assertThat(installed()).containsExactly("test.part 1.0.0");
     }
 
