@@ -205,8 +205,8 @@ final class Channel {
         if (kept) {
             libc.leave(fd);
         } else {
-            libc.close(fd);
             libc.unmap(base, bytes());
+            libc.close(fd); // the last call: the front end may have left, and then nobody makes another one
         }
         ended.accept(why);
         left.countDown();

@@ -150,8 +150,11 @@ class Libc {
     }
 
     void close(int fd) {
-        descriptors.decrementAndGet();
-        Calls.close(fd);
+        try {
+            Calls.close(fd);
+        } finally {
+            descriptors.decrementAndGet(); // afterwards the calls may be unregistered
+        }
     }
 
     /** Maps memory of the process's own, which takes none before it is touched. */

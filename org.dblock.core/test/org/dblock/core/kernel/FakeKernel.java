@@ -6,6 +6,7 @@ import java.util.ArrayDeque;
 import java.util.BitSet;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Random;
 import java.util.UUID;
 
 /**
@@ -63,6 +64,10 @@ final class FakeKernel extends Libc {
     int created, exchanges, stale;
     /** Threads that are in an exchange now, and the most requests that one has brought. */
     int inside, largestBatch;
+    /** Makes some calls fail that have taken some of their answers, or all; null: none. */
+    Random faults;
+    /** Whether slots were given back when the calls for that might have been unregistered. */
+    private boolean late;
 
     @Override
     synchronized int openControl() {
@@ -101,6 +106,18 @@ final class FakeKernel extends Libc {
             failAll(dev);
         }
         notifyAll();
+    }
+
+    @Override
+    void unmap(long address, long length) {
+        synchronized (this) {
+            late |= files.isEmpty();
+        }
+        super.unmap(address, length);
+    }
+
+    synchronized boolean late() {
+        return late;
     }
 
     @Override
@@ -246,8 +263,12 @@ final class FakeKernel extends Libc {
         try {
             Dev dev = channels[fd];
             if (dev == null || dev.server != fd) throw new LastErrorException(ENOTCONN);
-            commit(dev, at);
             MEMORY.setInt(at + Abi.Exchange.N_FETCHED, 0);
+            int n = MEMORY.getInt(at + Abi.Exchange.N_COMMIT);
+            int fault = faults == null ? 0 : faults.nextInt(12);
+            commit(dev, at, fault == 1 ? faults.nextInt(n + 1) : n);
+            // the module tells of a signal only where it has taken no answers
+            if (fault == 1 || fault == 2 && n == 0) throw new LastErrorException(fault == 1 ? EFAULT : EINTR);
             int max = MEMORY.getInt(at + Abi.Exchange.MAX_FETCH);
             long end = System.nanoTime() + MEMORY.getInt(at + Abi.Exchange.TIMEOUT_MS) * 1_000_000L / SPEED;
             while (max > 0 && dev.pending.isEmpty() && dev.state != Abi.STATE_DYING) {
@@ -256,7 +277,7 @@ final class FakeKernel extends Libc {
                 sleep(left);
             }
             if (dev.state == Abi.STATE_DYING) throw new LastErrorException(ESHUTDOWN);
-            int n = 0;
+            n = 0;
             for (; n < max && !dev.pending.isEmpty(); n++) if (!deliver(dev, at, n)) break;
             MEMORY.setInt(at + Abi.Exchange.N_FETCHED, n);
             largestBatch = Math.max(largestBatch, n);
@@ -289,8 +310,8 @@ final class FakeKernel extends Libc {
         return MEMORY.getLong(at + Abi.Exchange.BASE) + (long) tag * MEMORY.getInt(at + Abi.Exchange.SLOT_SIZE);
     }
 
-    private void commit(Dev dev, long at) {
-        int n = MEMORY.getInt(at + Abi.Exchange.N_COMMIT), refused = 0;
+    private void commit(Dev dev, long at, int n) {
+        int refused = 0;
         for (int i = 0; i < n; i++) {
             long from = MEMORY.getLong(at + Abi.Exchange.COMMITS) + (long) i * Abi.Commit.SIZEOF;
             int tag = MEMORY.getShort(from + Abi.Commit.TAG) & 0xffff;
