@@ -447,6 +447,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     public void resize(String name, long size) throws BlockException {
         BlockDevice device = owned(name);
         ControlThread.await(device.thread.submit(() -> {
+            device.control.checkStays();
             if (!device.control.canResize(size)) return;
             // first what is about to be: after a kill, the volume may have either size
             device.resizing(size);
@@ -460,6 +461,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     public void export(String name, String export) throws BlockException {
         BlockDevice device = owned(name);
         ControlThread.await(device.thread.submit(() -> {
+            device.control.checkStays();
             device.geometry(); // there is something to serve
             device.control.exports.begin(export);
             List<String> all = new ArrayList<>(device.spec().exports());
@@ -474,6 +476,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     public void unexport(String name, String frontEnd, boolean force) throws BlockException {
         BlockDevice device = owned(name);
         ControlThread.await(device.thread.submit(() -> {
+            device.control.checkStays();
             List<String> left = new ArrayList<>(device.spec().exports());
             if (!left.removeIf(each -> DeviceExports.frontEndOf(each).equals(frontEnd)))
                 throw new BlockException(

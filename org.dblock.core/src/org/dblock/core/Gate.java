@@ -33,7 +33,15 @@ final class Gate {
         return false;
     }
 
-    /** Leaves after a successful {@link #enter()}. */
+    /**
+     * Counts a call in although the gate may be closed, so that a drain that begins later waits for it. It may
+     * {@link #leave()} on another thread.
+     */
+    void count() {
+        inside.getAndIncrement(stripe());
+    }
+
+    /** Leaves after a successful {@link #enter()}, or a {@link #count()}. */
     void leave() {
         inside.getAndDecrement(stripe());
         if (closed) LockSupport.unpark(drainer);

@@ -1,5 +1,6 @@
 package org.dblock.core;
 
+import java.io.IOException;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.util.HashMap;
@@ -38,6 +39,10 @@ final class VolumeControl {
 
     /** What a volume left behind: its state, or the failure of its last flush. */
     private record Departure(Map<String, Object> state, BlockException flushFailure) {}
+
+    private interface VolumeCall {
+        void on(BlockVolume volume) throws IOException;
+    }
 
     final DeviceExports exports;
 
@@ -91,6 +96,7 @@ final class VolumeControl {
 
     /** The same for a device that is being created: any failure is the caller's. */
     void start() throws BlockException {
+        checkStays();
         starting = true;
         bringUp();
         starting = false;
@@ -392,14 +398,23 @@ final class VolumeControl {
     }
 
     private void flush(OpenVolume open, long nanos) throws BlockException {
-        if (open.geometry.readOnly()) return;
+        if (!open.geometry.readOnly()) callInside(open, "flush", nanos, BlockVolume::flush);
+    }
+
+    /** Calls a volume; when the call is no longer waited for, whoever closes the volume waits for it all the same. */
+    private void callInside(OpenVolume open, String what, long nanos, VolumeCall body) throws BlockException {
+        open.gate.count();
         thread.call(
                 open.store,
-                "flush",
+                what,
                 nanos,
                 () -> {
-                    open.volume.flush();
-                    return null;
+                    try {
+                        body.on(open.volume);
+                        return null;
+                    } finally {
+                        open.gate.leave();
+                    }
                 },
                 late -> {});
     }
@@ -411,10 +426,15 @@ final class VolumeControl {
 
     // ---- commands
 
-    void park() throws BlockException {
-        if (held) return;
+    /** Refuses what comes behind a removal. */
+    void checkStays() throws BlockException {
         if (device.isEnding())
             throw new BlockException(Reason.NOT_FOUND, "device " + device.name() + " is being removed");
+    }
+
+    void park() throws BlockException {
+        if (held) return;
+        checkStays();
         OpenVolume open = device.current();
         if (open == null) {
             if (device.state() != State.PARKED)
@@ -434,8 +454,7 @@ final class VolumeControl {
     }
 
     void resume() throws BlockException {
-        if (device.isEnding())
-            throw new BlockException(Reason.NOT_FOUND, "device " + device.name() + " is being removed");
+        checkStays();
         held = false;
         refused = -1;
         if (stuck != null) {
@@ -480,16 +499,10 @@ final class VolumeControl {
                 drain(open, PARK_NANOS); // those inside were checked against the old size
                 device.serve(open, "");
             }
-            thread.call(
-                    open.store,
-                    "resize",
-                    Long.MAX_VALUE,
-                    () -> {
-                        open.volume.resize(size);
-                        open.volume.flush(); // the stored size must not be ahead of the volume after a host crash
-                        return null;
-                    },
-                    late -> {});
+            callInside(open, "resize", Long.MAX_VALUE, volume -> {
+                volume.resize(size);
+                volume.flush(); // the stored size must not be ahead of the volume after a host crash
+            });
         } catch (BlockException e) {
             // where only its flush failed, the volume has its new size
             Geometry real = old.withSize(open.volume.geometry().size());

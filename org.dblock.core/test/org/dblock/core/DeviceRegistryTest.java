@@ -12,6 +12,8 @@ import java.io.IOException;
 import java.util.Dictionary;
 import java.util.List;
 import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
@@ -21,6 +23,7 @@ import org.dblock.api.device.Connection;
 import org.dblock.api.device.Device;
 import org.dblock.api.device.Device.State;
 import org.dblock.api.device.DeviceSpec;
+import org.dblock.api.device.Export;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -286,6 +289,56 @@ class DeviceRegistryTest {
         patient.join();
         forceful.join();
         assertThat(refused.get()).hasMessageContaining("can't be flushed");
+    }
+
+    @Test
+    void aCommandThatComesWhileADeviceIsRemovedDoesNotBringItBack() throws Exception {
+        registry.frontEndArrived("test", frontEnd);
+        registry.frontEndArrived("other", new Gateway.TestFrontEnd());
+        gateway.create("disk");
+        registry.export("disk", "other");
+        List<String> refusals = new CopyOnWriteArrayList<>();
+        store.hangFlush = new CountDownLatch(1);
+        Thread remover = new Thread(() -> told(refusals, () -> registry.remove("disk", false)));
+        remover.start();
+        eventually("flushing", () -> store.inside.get() == 1);
+        List<Thread> late = List.of(
+                new Thread(() -> told(refusals, () -> registry.export("disk", "test"))),
+                new Thread(() -> told(refusals, () -> registry.unexport("disk", "other", false))));
+        for (Thread each : late) {
+            each.start();
+            eventually("queued", () -> each.getState() == Thread.State.TIMED_WAITING);
+        }
+        store.hangFlush.countDown();
+        remover.join();
+        for (Thread each : late) each.join();
+        assertThat(refusals).hasSize(2).allMatch(each -> each.startsWith("NOT_FOUND device disk is"));
+        assertThat(frontEnd.served).isEmpty();
+        assertThat(gateway.stored).isEmpty();
+    }
+
+    @Test
+    void aDeviceThatEndsBeforeItsCreationHasBegunOpensNothing() {
+        BlockDevice device = new BlockDevice(registry, spec("late"), UUID.randomUUID());
+        CountDownLatch queued = new CountDownLatch(1);
+        device.thread.submit(() -> FakeStore.await(queued));
+        device.thread.submit(() -> device.control.end(Export.End.STOPPING, Reason.SHUTTING_DOWN, "the gateway stops"));
+        CompletableFuture<Void> creation = device.thread.submit(device.control::start);
+        queued.countDown();
+        fails(Reason.NOT_FOUND, "device late is being removed", () -> ControlThread.await(creation));
+        assertThat(store.opened.get()).isZero();
+    }
+
+    private interface Command {
+        void run() throws BlockException;
+    }
+
+    private static void told(List<String> refusals, Command command) {
+        try {
+            command.run();
+        } catch (BlockException e) {
+            refusals.add(e.reason() + " " + e.getMessage());
+        }
     }
 
     @Test

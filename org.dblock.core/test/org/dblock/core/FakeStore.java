@@ -161,10 +161,15 @@ final class FakeStore implements BlockStore {
         @Override
         public void flush() throws IOException {
             if (over) violation.set("a flush of a closed volume");
-            await(hangFlush);
-            flushed.incrementAndGet();
-            if (flushFailure instanceof IOException e) throw e;
-            if (flushFailure instanceof RuntimeException e) throw e;
+            inside.incrementAndGet();
+            try {
+                await(hangFlush);
+                flushed.incrementAndGet();
+                if (flushFailure instanceof IOException e) throw e;
+                if (flushFailure instanceof RuntimeException e) throw e;
+            } finally {
+                inside.decrementAndGet();
+            }
         }
 
         @Override

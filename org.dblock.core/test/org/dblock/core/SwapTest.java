@@ -373,4 +373,25 @@ class SwapTest {
         assertThat(failure.get()).isNull();
         assertThat(rounds.get()).isPositive();
     }
+
+    @Test
+    void aVolumeIsNotClosedWhileAFlushThatIsNoLongerWaitedForIsInside() throws Exception {
+        FakeStore store = add(FakeStore.durable());
+        Device device = gateway.create("disk");
+        Connection connection = connect(device);
+        connection.write(block(1), 0, false);
+        CountDownLatch early = store.hangFlush = new CountDownLatch(1);
+        Thread leaving = new Thread(() -> gateway.remove(store));
+        leaving.start();
+        eventually("the early flush", () -> store.inside.get() == 1);
+        store.hangFlush = null; // the last one comes through
+        leaving.join();
+        assertThat(store.violation.get()).isNull();
+        assertThat(store.openNow()).isEqualTo(1);
+        early.countDown();
+        eventually("closed", () -> store.openNow() == 0);
+        add(store.version("1.0"));
+        awaitOnline(device);
+        assertThat(valueAt(connection, 0)).isEqualTo(1);
+    }
 }
