@@ -20,7 +20,6 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
-import java.util.function.BiFunction;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockStore;
 import org.dblock.api.InspectableStore;
@@ -524,7 +523,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
 
     @Override
     public List<VolumeInfo> volumes(String backend, Map<String, Object> options) throws BlockException {
-        return ask(backend, "", options, (store, spec) -> () -> store.service().list(spec));
+        return ask(backend, "", options, (store, spec) -> store.service().list(spec));
     }
 
     @Override
@@ -540,13 +539,13 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                 spec.backend(),
                 spec.volume(),
                 spec.options(),
-                (store, volume) -> () -> VolumeControl.snapshots(store).snapshots(volume));
+                (store, volume) -> VolumeControl.snapshots(store).snapshots(volume));
     }
 
     @Override
     public void deleteSnapshot(String name, String snapshot, boolean force) throws BlockException {
         DeviceSpec spec = get(name).spec();
-        ask(spec.backend(), spec.volume(), spec.options(), (store, volume) -> () -> {
+        ask(spec.backend(), spec.volume(), spec.options(), (store, volume) -> {
             VolumeControl.snapshots(store).deleteSnapshot(volume, snapshot, force);
             return null;
         });
@@ -555,7 +554,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     @Override
     public Inspection inspect(String backend, String volume, Map<String, Object> options, boolean scrub)
             throws BlockException {
-        return ask(backend, volume, options, (store, spec) -> () -> {
+        return ask(backend, volume, options, (store, spec) -> {
             if (store.service() instanceof InspectableStore able) return able.inspect(spec, scrub);
             throw new BlockException(Reason.UNSUPPORTED, "backend " + backend + " can't inspect its volumes");
         });
@@ -570,7 +569,7 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
                         Reason.IN_USE,
                         "volume '" + volume + "' belongs to device " + each.name() + ": remove that first");
         }
-        ask(backend, volume, options, (store, spec) -> () -> {
+        ask(backend, volume, options, (store, spec) -> {
             store.service().delete(spec);
             return null;
         });
@@ -587,17 +586,17 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         return true;
     }
 
-    private <T> T ask(
-            String backend,
-            String volume,
-            Map<String, Object> options,
-            BiFunction<Store, VolumeSpec, java.util.concurrent.Callable<T>> question)
+    /** What a store is asked about a volume. */
+    private interface Question<T> {
+        T ask(Store store, VolumeSpec volume) throws Exception;
+    }
+
+    private <T> T ask(String backend, String volume, Map<String, Object> options, Question<T> question)
             throws BlockException {
         Store store = backend(backend);
         checkOptions(store, options);
         try {
-            return question.apply(store, new VolumeSpec(volume, 0, 0, false, false, options, new HashMap<>()))
-                    .call();
+            return question.ask(store, new VolumeSpec(volume, 0, 0, false, false, options, new HashMap<>()));
         } catch (Exception e) {
             throw BlockDevice.asBlockException(e);
         }

@@ -1,10 +1,13 @@
 package org.dblock.backend.s3;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.UUID;
+import org.dblock.api.BlockVolume;
 import org.dblock.api.Inspection;
 
 /** One small volume, opened past the store's front, so that a test chooses its settings and rules. */
@@ -24,13 +27,15 @@ final class Direct {
     boolean remoteDurable;
     Rules rules = new Rules();
 
-    Direct(Path folder) {
+    private Direct(Path folder) {
         this.folder = folder;
     }
 
-    /** Puts the object that says that the volume exists. */
-    void create(FaultyStore store) {
-        store.objects.put(keys.format(), format.text().getBytes(StandardCharsets.US_ASCII));
+    /** Creates the volume: puts the object that says that it exists. */
+    static Direct create(Path folder, FaultyStore store) {
+        Direct direct = new Direct(folder);
+        store.objects.put(direct.keys.format(), direct.format.text().getBytes(StandardCharsets.US_ASCII));
+        return direct;
     }
 
     Path journal(String host) {
@@ -98,9 +103,10 @@ final class Direct {
         return data.flip();
     }
 
-    static int read(org.dblock.api.BlockVolume volume, long lba) throws IOException {
+    static int read(BlockVolume volume, long lba) throws IOException {
         ByteBuffer data = ByteBuffer.allocateDirect(BLOCK);
         volume.read(data, lba * BLOCK);
+        assertThat(data.remaining()).isZero();
         return data.get(17);
     }
 }

@@ -8,7 +8,6 @@ import static org.dblock.backend.s3.Direct.read;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
@@ -19,22 +18,16 @@ import java.util.TreeMap;
 import org.dblock.api.Inspection;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** An inspection finds all damage and nothing else, and says what it means for the volume. */
-class InspectorTest {
+class InspectorTest extends OneBucket {
     private static final int BLOCKS = 256;
 
-    @TempDir
-    Path folder;
-
-    private final FaultyStore bucket = new FaultyStore(0);
     private Direct direct;
 
     @BeforeEach
     void create() {
-        direct = new Direct(folder);
-        direct.create(bucket);
+        direct = Direct.create(folder, bucket);
         direct.remoteDurable = true;
     }
 
@@ -61,10 +54,8 @@ class InspectorTest {
     }
 
     private String newestRoot() {
-        return bucket.objects.ceilingKey(direct.keys.roots()) != null
-                        && bucket.objects.ceilingKey(direct.keys.roots()).startsWith(direct.keys.roots())
-                ? bucket.objects.ceilingKey(direct.keys.roots())
-                : null;
+        String key = bucket.objects.ceilingKey(direct.keys.roots());
+        return key != null && key.startsWith(direct.keys.roots()) ? key : null;
     }
 
     private List<String> keys(String prefix) {

@@ -9,7 +9,6 @@ import static org.dblock.backend.s3.Direct.read;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
-import java.nio.file.Path;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -17,20 +16,14 @@ import org.dblock.api.BlockException;
 import org.dblock.api.Reason;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** What openings, takeovers and closings that go wrong leave behind. */
-class OwnershipTest {
-    @TempDir
-    Path folder;
-
-    private final FaultyStore bucket = new FaultyStore(0);
+class OwnershipTest extends OneBucket {
     private Direct direct;
 
     @BeforeEach
     void create() {
-        direct = new Direct(folder);
-        direct.create(bucket);
+        direct = Direct.create(folder, bucket);
     }
 
     /** Ends a gateway where it stands, as a crash of its process does. */
@@ -38,14 +31,26 @@ class OwnershipTest {
         private static final long serialVersionUID = 1;
     }
 
-    private ObjectStore withoutLogPuts() {
+    /** What happens in the place of a put to the log, or before it. */
+    private interface Fault {
+        void put(Header.Type type) throws IOException;
+    }
+
+    private ObjectStore with(Fault fault) {
         return new Interposed(bucket) {
             @Override
             public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
-                if (key.contains("/log/")) throw new IOException("403");
+                Header.Type type = type(key, body);
+                if (type != null) fault.put(type);
                 return super.putIfAbsent(key, body);
             }
         };
+    }
+
+    private ObjectStore withoutLogPuts() {
+        return with(type -> {
+            throw new IOException("403");
+        });
     }
 
     private int takeovers() throws Corruption {
@@ -59,18 +64,12 @@ class OwnershipTest {
     void openingsWithoutAnAnswerNeverMakeTheJournalForgetItsOwner() throws Exception {
         direct.open("one", bucket, false).close();
         // the TAKEOVER of this one is answered, what is written stays in the journal
-        CountDownLatch taken = new CountDownLatch(1);
         S3Volume volume = direct.open(
                 "one",
-                new Interposed(bucket) {
-                    @Override
-                    public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
-                        if (type(key, body) == Header.Type.DATA) throw new IOException("403");
-                        return super.putIfAbsent(key, body);
-                    }
-                },
+                with(type -> {
+                    if (type == Header.Type.DATA) throw new IOException("403");
+                }),
                 false);
-        taken.countDown();
         volume.write(data(7, 1), 0, true);
         volume.handOver();
         direct.patience = 1;
@@ -178,8 +177,8 @@ class OwnershipTest {
                 }
             }
         });
-        var volume = store.open(
-                S3StoreTest.spec("v", 16 << 20).withOption("collectBelow", 95).withOption("flush", "remote-durable"));
+        var volume =
+                store.open(spec("v", 16 << 20).withOption("collectBelow", 95).withOption("flush", "remote-durable"));
         for (int i = 0; i < 8; i++) volume.write(data(i, 16), i * 16L * BLOCK, false);
         volume.flush();
         for (int i = 0; i < 8; i++) volume.write(data(i, 8), i * 16L * BLOCK, false);
@@ -223,13 +222,9 @@ class OwnershipTest {
     }
 
     private ObjectStore withoutLogPutsButTakeovers() {
-        return new Interposed(bucket) {
-            @Override
-            public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
-                if (key.contains("/log/") && type(key, body) != Header.Type.TAKEOVER) throw new IOException("403");
-                return super.putIfAbsent(key, body);
-            }
-        };
+        return with(type -> {
+            if (type != Header.Type.TAKEOVER) throw new IOException("403");
+        });
     }
 
     @Test
@@ -250,8 +245,8 @@ class OwnershipTest {
 
     @Test
     void aSmallJournalTakesLargeWrites() throws Exception {
-        S3Store store = new S3Store(folder.resolve("host"), options -> bucket);
-        var volume = store.open(S3StoreTest.spec("v", 16 << 20).withOption("journalSize", "1M"));
+        S3Store store = host("host");
+        var volume = store.open(spec("v", 16 << 20).withOption("journalSize", "1M"));
         Thread writer = new Thread(() -> {
             try {
                 for (int i = 0; i < 8; i++) volume.write(data(i, 256), i * 256L * BLOCK, false);
@@ -273,14 +268,10 @@ class OwnershipTest {
         direct.remoteDurable = true;
         S3Volume volume = direct.open(
                 "one",
-                new Interposed(bucket) {
-                    @Override
-                    public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
-                        if (type(key, body) == Header.Type.DATA && failures.getAndDecrement() > 0)
-                            throw new IllegalStateException("a pool was shut down");
-                        return super.putIfAbsent(key, body);
-                    }
-                },
+                with(type -> {
+                    if (type == Header.Type.DATA && failures.getAndDecrement() > 0)
+                        throw new IllegalStateException("a pool was shut down");
+                }),
                 false);
         volume.write(data(7, 1), 0, false);
         volume.flush();
@@ -292,13 +283,9 @@ class OwnershipTest {
         direct.remoteDurable = true;
         S3Volume volume = direct.open(
                 "one",
-                new Interposed(bucket) {
-                    @Override
-                    public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
-                        if (type(key, body) == Header.Type.DATA) throw new OutOfMemoryError("as a test");
-                        return super.putIfAbsent(key, body);
-                    }
-                },
+                with(type -> {
+                    if (type == Header.Type.DATA) throw new OutOfMemoryError("as a test");
+                }),
                 false);
         volume.write(data(7, 1), 0, false);
         assertThatThrownBy(volume::flush)
@@ -314,17 +301,17 @@ class OwnershipTest {
 
     @Test
     void aNameIsKeptWhenOnlyTheFormatIsMissing() throws Exception {
-        S3Store store = new S3Store(folder.resolve("host"), options -> bucket);
-        store.open(S3StoreTest.spec("v", 1 << 20)).close();
+        S3Store store = host("host");
+        store.open(spec("v", 1 << 20)).close();
         String format = bucket.objects.keySet().stream()
                 .filter(k -> k.endsWith("/format") && !k.startsWith("p/"))
                 .findFirst()
                 .orElseThrow();
         byte[] text = bucket.objects.remove(format);
-        assertThatThrownBy(() -> store.open(S3StoreTest.spec("v", 1 << 20)))
+        assertThatThrownBy(() -> store.open(spec("v", 1 << 20)))
                 .isInstanceOf(Corruption.class)
                 .hasMessageContaining("format is missing");
         bucket.objects.put(format, text);
-        store.open(S3StoreTest.spec("v", 0)).close();
+        store.open(spec("v", 0)).close();
     }
 }

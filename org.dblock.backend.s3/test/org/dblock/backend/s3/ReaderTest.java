@@ -8,7 +8,6 @@ import static org.dblock.backend.s3.Direct.read;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.dblock.api.BlockException;
@@ -16,21 +15,11 @@ import org.dblock.api.BlockVolume;
 import org.dblock.api.Reason;
 import org.dblock.api.VolumeSpec;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Who opens a volume for reading only sees it as it was in the bucket, and nobody notices. */
-class ReaderTest {
-    @TempDir
-    Path folder;
-
-    private final FaultyStore bucket = new FaultyStore(0);
-
-    private S3Store host(String name) {
-        return new S3Store(folder.resolve(name), options -> bucket);
-    }
-
+class ReaderTest extends OneBucket {
     private static VolumeSpec spec(long size) {
-        return S3StoreTest.spec("v", size).withOption("flush", "remote-durable");
+        return spec("v", size).withOption("flush", "remote-durable");
     }
 
     @Test

@@ -1,14 +1,14 @@
 package org.dblock.backend.s3;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.dblock.backend.s3.Direct.BLOCK;
+import static org.dblock.backend.s3.Direct.data;
+import static org.dblock.backend.s3.Direct.read;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.dblock.api.BlockException;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.ExtentVisitor;
 import org.dblock.api.Reason;
@@ -16,33 +16,16 @@ import org.dblock.api.SnapshotInfo;
 import org.dblock.api.VolumeSpec;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** What somebody sees who makes, reads, clones and deletes snapshots. What crashes do to them: the simulation. */
-class S3SnapshotTest {
-    private static final int BLOCK = Header.BLOCK;
+class S3SnapshotTest extends OneBucket {
     private static final long MINUTE = 60_000_000_000L;
 
-    @TempDir
-    Path folder;
-
-    private final FaultyStore bucket = new FaultyStore(0);
     private S3Store store;
 
     @BeforeEach
     void gateway() {
         store = host("one");
-    }
-
-    private S3Store host(String name) {
-        return new S3Store(folder.resolve(name), options -> bucket);
-    }
-
-    private static VolumeSpec spec(String volume, long size) {
-        return VolumeSpec.of(volume, size)
-                .withOption("bucket", "b")
-                .withOption("journalSize", "2M")
-                .withOption("objectSize", "64K");
     }
 
     private static VolumeSpec cloned(String volume, String snapshot) {
@@ -54,16 +37,7 @@ class S3SnapshotTest {
     }
 
     private static void write(BlockVolume volume, long lba, int value) throws IOException {
-        ByteBuffer data = ByteBuffer.allocateDirect(BLOCK);
-        while (data.hasRemaining()) data.put((byte) value);
-        volume.write(data.flip(), lba * BLOCK, false);
-    }
-
-    private static int read(BlockVolume volume, long lba) throws IOException {
-        ByteBuffer data = ByteBuffer.allocateDirect(BLOCK);
-        volume.read(data, lba * BLOCK);
-        assertThat(data.remaining()).isZero();
-        return data.get(17);
+        volume.write(data(value, 1), lba * BLOCK, false);
     }
 
     /** Makes a snapshot of a volume that is open, and waits until other gateways see it. */
@@ -72,18 +46,6 @@ class S3SnapshotTest {
         long start = System.nanoTime();
         while (store.snapshots(spec).stream().noneMatch(each -> each.name().equals(name)))
             assertThat(System.nanoTime() - start).as("waiting for the snapshot").isLessThan(MINUTE);
-    }
-
-    private static BlockException refusal(Reason reason, Callable<?> call) {
-        try {
-            call.call();
-        } catch (BlockException e) {
-            assertThat(e.reason()).as(e.getMessage()).isEqualTo(reason);
-            return e;
-        } catch (Exception e) {
-            throw new AssertionError(e);
-        }
-        throw new AssertionError("was not refused");
     }
 
     private static Callable<?> run(Command command) {

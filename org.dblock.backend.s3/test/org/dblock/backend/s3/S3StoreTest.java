@@ -2,65 +2,22 @@ package org.dblock.backend.s3;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.dblock.backend.s3.Direct.BLOCK;
+import static org.dblock.backend.s3.Direct.data;
+import static org.dblock.backend.s3.Direct.read;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Path;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.Reason;
 import org.dblock.api.VolumeSpec;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** What somebody sees who opens, shares and loses volumes. */
-class S3StoreTest {
-    private static final int BLOCK = Header.BLOCK;
-
-    @TempDir
-    Path folder;
-
-    private final FaultyStore bucket = new FaultyStore(0);
-
-    private S3Store host(String name) {
-        return new S3Store(folder.resolve(name), options -> bucket);
-    }
-
-    static VolumeSpec spec(String volume, long size) {
-        return VolumeSpec.of(volume, size)
-                .withOption("bucket", "b")
-                .withOption("journalSize", "2M")
-                .withOption("objectSize", "64K")
-                .withOption("timeoutSeconds", 2);
-    }
-
-    private static ByteBuffer data(int value, int blocks) {
-        ByteBuffer data = ByteBuffer.allocateDirect(blocks * BLOCK);
-        while (data.hasRemaining()) data.put((byte) value);
-        return data.flip();
-    }
-
-    private static int read(BlockVolume volume, long lba) throws IOException {
-        ByteBuffer data = ByteBuffer.allocateDirect(BLOCK);
-        volume.read(data, lba * BLOCK);
-        return data.get(17);
-    }
-
-    private static BlockException refusal(Reason reason, Callable<?> call) {
-        try {
-            call.call();
-        } catch (BlockException e) {
-            assertThat(e.reason()).as(e.getMessage()).isEqualTo(reason);
-            return e;
-        } catch (Exception e) {
-            throw new AssertionError(e);
-        }
-        throw new AssertionError("was not refused");
-    }
-
+class S3StoreTest extends OneBucket {
     @Test
     void aMomentsTroubleDoesNotKeepAVolumeFromBeingCreated() throws Exception {
         AtomicInteger puts = new AtomicInteger();
@@ -154,7 +111,7 @@ class S3StoreTest {
         BlockVolume volume = host("one").open(spec("v", 16 << 20));
         volume.write(data(5, 1), 0, false);
         volume.close();
-        try (BlockVolume again = host("two").open(spec("v", 0))) {
+        try (BlockVolume again = host("two").open(spec("v", 0).withOption("timeoutSeconds", 2))) {
             bucket.down = true;
             long start = System.nanoTime();
             assertThat(refusal(Reason.IO, () -> read(again, 0))).hasMessageContaining("503");
@@ -174,7 +131,7 @@ class S3StoreTest {
                 .findFirst()
                 .orElseThrow();
         bucket.objects.get(key)[BLOCK + 9] ^= 1;
-        try (BlockVolume again = host("two").open(spec("v", 0))) {
+        try (BlockVolume again = host("two").open(spec("v", 0).withOption("timeoutSeconds", 2))) {
             assertThat(refusal(Reason.IO, () -> read(again, 0))).hasMessageContaining("damaged in block 0");
         }
         bucket.objects.get(key)[60 * 8] ^= 1;

@@ -2,11 +2,11 @@ package org.dblock.backend.s3;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.dblock.backend.s3.Direct.BLOCK;
+import static org.dblock.backend.s3.Direct.data;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Path;
-import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -16,16 +16,9 @@ import org.dblock.api.BlockVolume;
 import org.dblock.api.VolumeSpec;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** A store in trouble holds writers back, at worst; it never fails what was accepted, and one can see what is wrong. */
-class S3TroubleTest {
-    private static final int BLOCK = Header.BLOCK;
-
-    @TempDir
-    Path folder;
-
-    private final FaultyStore bucket = new FaultyStore(0);
+class S3TroubleTest extends OneBucket {
     private final ExecutorService threads = Executors.newCachedThreadPool();
 
     @AfterEach
@@ -34,40 +27,21 @@ class S3TroubleTest {
     }
 
     private BlockVolume open(String host, VolumeSpec spec) throws IOException {
-        return new S3Store(folder.resolve(host), options -> bucket).open(spec);
+        return host(host).open(spec);
     }
 
     private static VolumeSpec spec() {
-        return VolumeSpec.of("v", 16 << 20)
-                .withOption("bucket", "b")
-                .withOption("journalSize", "2M")
-                .withOption("objectSize", "64K")
-                .withOption("diskCacheSize", 0)
-                .withOption("cacheSize", 0);
-    }
-
-    private static ByteBuffer data(int value) {
-        ByteBuffer data = ByteBuffer.allocateDirect(BLOCK);
-        while (data.hasRemaining()) data.put((byte) value);
-        return data.flip();
+        return spec("v", 16 << 20).withOption("diskCacheSize", 0).withOption("cacheSize", 0);
     }
 
     private static void write(BlockVolume volume, int number) throws IOException {
-        volume.write(data(number), (long) number % 4096 * BLOCK, false);
+        volume.write(data(number, 1), (long) number % 4096 * BLOCK, false);
     }
 
     private static void check(BlockVolume volume, int number) throws IOException {
         ByteBuffer found = ByteBuffer.allocateDirect(BLOCK);
         volume.read(found, (long) number % 4096 * BLOCK);
-        assertThat(found.flip()).as("block %d", number).isEqualTo(data(number));
-    }
-
-    private static void until(Callable<Boolean> condition) throws Exception {
-        long end = System.nanoTime() + 120_000_000_000L;
-        while (!condition.call()) {
-            assertThat(System.nanoTime()).as("two minutes have passed").isLessThan(end);
-            Thread.sleep(5);
-        }
+        assertThat(found.flip()).as("block %d", number).isEqualTo(data(number, 1));
     }
 
     private static String state(BlockVolume volume) {
