@@ -103,11 +103,6 @@ final class DeviceCommands {
     private void create(Call call) throws Exception {
         Arguments given = call.arguments();
         gateway.backend(given.text("BACKEND"));
-        List<String> exports = given.texts("export");
-        if (given.flag("no-export") && !exports.isEmpty())
-            throw new UsageException("create: --export and --no-export exclude each other");
-        for (String export : exports) gateway.frontEnd(export);
-        if (exports.isEmpty() && !given.flag("no-export")) exports = List.of("nbd");
         DeviceSpec spec = new DeviceSpec(
                 given.text("NAME"),
                 given.text("BACKEND"),
@@ -118,7 +113,7 @@ final class DeviceCommands {
                 !given.flag("existing"),
                 (int) given.number("queue-depth", DeviceSpec.QUEUE_DEPTH),
                 (int) given.number("park-seconds", DeviceSpec.PARK_SECONDS),
-                exports,
+                exports("create", given, gateway),
                 given.except(Set.of(
                         "NAME",
                         "BACKEND",
@@ -137,6 +132,15 @@ final class DeviceCommands {
         call.say("created " + device.name() + ", "
                 + Size.format(device.geometry().size()) + " on " + spec.backend());
         for (Export export : device.exports()) call.say("  " + export.address());
+    }
+
+    /** How a new device is served, by the options {@code export} and {@code no-export}. */
+    static List<String> exports(String command, Arguments given, Gateway gateway) throws Exception {
+        List<String> exports = given.texts("export");
+        if (given.flag("no-export") && !exports.isEmpty())
+            throw new UsageException(command + ": --export and --no-export exclude each other");
+        for (String export : exports) gateway.frontEnd(export);
+        return exports.isEmpty() && !given.flag("no-export") ? List.of("nbd") : exports;
     }
 
     private void list(Call call) throws Exception {

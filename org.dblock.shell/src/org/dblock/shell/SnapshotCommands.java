@@ -28,10 +28,10 @@ final class SnapshotCommands {
         return List.of(
                 Command.of("snapshot", "Keep what a device holds now, without a copy", this::snapshot)
                         .with(name, snapshot)
-                        .withExample("snapshot demo monday"),
+                        .withExample("snapshot vault monday"),
                 Command.of("snapshots", "List the snapshots of a device's volume", this::snapshots)
                         .with(name, DeviceCommands.JSON)
-                        .withExample("snapshots demo"),
+                        .withExample("snapshots vault"),
                 Command.of("clone", "Create a device that begins with a snapshot of another", this::clone)
                         .with(
                                 name,
@@ -42,13 +42,13 @@ final class SnapshotCommands {
                                                 "export", gateway.frontEndName(), "serve it so, e.g. nbd (the default)")
                                         .repeated(),
                                 Parameter.flag("no-export", "don't serve it yet"))
-                        .withExample("clone demo monday copy"),
+                        .withExample("clone vault monday copy"),
                 Command.of("delete-snapshot", "Delete a snapshot; clones of it stay", this::delete)
                         .with(
                                 name,
                                 snapshot,
                                 Parameter.flag("force", "also while it is read, by devices that get errors then"))
-                        .withExample("delete-snapshot demo monday"));
+                        .withExample("delete-snapshot vault monday"));
     }
 
     private void snapshot(Call call) throws Exception {
@@ -80,11 +80,6 @@ final class SnapshotCommands {
     private void clone(Call call) throws Exception {
         Arguments given = call.arguments();
         DeviceSpec parent = gateway.device(given.text("NAME")).spec();
-        List<String> exports = given.texts("export");
-        if (given.flag("no-export") && !exports.isEmpty())
-            throw new UsageException("clone: --export and --no-export exclude each other");
-        for (String export : exports) gateway.frontEnd(export);
-        if (exports.isEmpty() && !given.flag("no-export")) exports = List.of("nbd");
         Map<String, Object> options = new HashMap<>(parent.options());
         options.put(SnapshotStore.OPTION, parent.volume() + "@" + given.text("SNAPSHOT"));
         Device device = gateway.devices()
@@ -98,7 +93,7 @@ final class SnapshotCommands {
                         true,
                         parent.queueDepth(),
                         parent.parkSeconds(),
-                        exports,
+                        DeviceCommands.exports("clone", given, gateway),
                         options));
         call.say("created " + device.name() + ", "
                 + Size.format(device.geometry().size()) + ", from " + parent.volume() + "@" + given.text("SNAPSHOT"));

@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
+import org.dblock.api.device.DeviceSpec;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -26,7 +27,9 @@ class DocumentationTest {
 
     @BeforeEach
     void demo() throws IOException {
-        commands = new Commands(FakeDevices.withDemo(), null, home);
+        FakeDevices devices = FakeDevices.withDemo();
+        devices.create(DeviceSpec.of("vault", "s3", 1L << 30));
+        commands = new Commands(devices, null, home);
     }
 
     @Test
