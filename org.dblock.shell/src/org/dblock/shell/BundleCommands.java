@@ -239,10 +239,11 @@ final class BundleCommands {
     }
 
     private Stream<Bundle> bundlesFrom(Path file) {
-        String end = file.getFileName().toString();
+        String path = file.toFile().toURI().getRawPath(); // as the watcher writes it
+        String end = path.substring(path.lastIndexOf('/'));
         return bundles()
                 .filter(b ->
-                        b.getLocation().startsWith("file:") && b.getLocation().endsWith("/" + end));
+                        b.getLocation().startsWith("file:") && b.getLocation().endsWith(end));
     }
 
     private Stream<Bundle> bundles() {

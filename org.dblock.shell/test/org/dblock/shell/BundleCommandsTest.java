@@ -190,6 +190,18 @@ class BundleCommandsTest {
     }
 
     @Test
+    void theNameOfADeployedJarMayBeAny() throws Exception {
+        jar("one.jar", "Bundle-SymbolicName: test.my\nBundle-Version: 1.0.0\n");
+        jar("two.jar", "Bundle-SymbolicName: test.my\nBundle-Version: 2.0.0\n");
+        Files.copy(elsewhere.resolve("one.jar"), home.resolve("deploy/my ä jar.jar"));
+        while (installed().isEmpty()) Thread.sleep(50);
+        assertThat(run("update-backend", "two.jar")).startsWith("updated test.my 2.0.0");
+        assertThat(installed()).containsExactly("test.my 2.0.0");
+        run("remove-backend", "test.my");
+        assertThat(installed()).isEmpty();
+    }
+
+    @Test
     void twoUpdatesAtOnceLeaveOneBundle() throws Exception {
         jar("part.jar", "Bundle-SymbolicName: test.part\nBundle-Version: 1.0.0\n");
         framework
