@@ -235,7 +235,7 @@ final class DeviceConfigurations {
      * While it is in use it goes on as it is; its last client's leaving calls this again, or {@link #whenUnused}.
      */
     void replace(BlockDevice device, String pid) {
-        DeviceRegistry.removal(device, false)
+        DeviceRegistry.removal(device, false, () -> {})
                 .whenComplete((done, failure) -> later(() -> {
                     if (failure == null) {
                         registry.forget(device);

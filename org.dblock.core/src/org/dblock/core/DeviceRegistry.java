@@ -313,10 +313,14 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
         return device;
     }
 
-    static CompletableFuture<Void> removal(BlockDevice device, boolean force) {
+    /** Removes a device; afterwards something is done on its thread. */
+    static CompletableFuture<Void> removal(BlockDevice device, boolean force, ControlThread.Task afterwards) {
         // an open that hangs is not waited for
         if (device.current() == null) device.thread.giveUp(null, "device " + device.name() + " is being removed");
-        return device.thread.submit(() -> device.control.remove(force));
+        return device.thread.submit(() -> {
+            device.control.remove(force);
+            afterwards.run();
+        });
     }
 
     /** Its name, its volume and its configuration are no longer its own. */
@@ -395,9 +399,11 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
             await(made, createNanos, device, late);
         } catch (BlockException e) {
             // waited for, lest the next attempt finds the volume in use
-            ControlThread.await(
-                    device.thread.submit(() -> device.control.end(Export.End.REMOVED, Reason.IO, "was not created")),
-                    STOP_NANOS);
+            CompletableFuture<Void> ended = device.thread.submit(() -> {
+                device.control.end(Export.End.REMOVED, Reason.IO, "was not created");
+                configurations.delete(device); // where only this thread was interrupted, it was created after all
+            });
+            ControlThread.await(ended, STOP_NANOS);
             forget(device);
             throw e;
         }
@@ -431,15 +437,17 @@ public final class DeviceRegistry implements Devices, ManagedServiceFactory {
     @Override
     public void remove(String name, boolean force) throws BlockException {
         BlockDevice device = owned(name);
-        CompletableFuture<Void> removed = removal(device, force);
+        // all of it on the device's thread: it is done although this one is interrupted
+        CompletableFuture<Void> removed = removal(device, force, () -> {
+            try {
+                configurations.delete(device);
+            } finally {
+                forget(device);
+            }
+        });
         // what hangs before it is not waited for either: a change, or the removal without force
         if (force) await(removed, LOOK_NANOS, device, "device " + name + " is being removed by force");
         else ControlThread.await(removed);
-        try {
-            configurations.delete(device);
-        } finally {
-            forget(device);
-        }
     }
 
     @Override

@@ -318,6 +318,36 @@ class DeviceRegistryTest {
     }
 
     @Test
+    void aCreationThatIsInterruptedLeavesNothingBehind() throws Exception {
+        CountDownLatch opening = store.hangOpen = new CountDownLatch(1);
+        Thread creator = new Thread(() -> fails(Reason.IO, "interrupted", () -> gateway.create("disk")));
+        creator.start();
+        eventually("waiting", () -> creator.getState() == Thread.State.TIMED_WAITING);
+        BlockDevice device = (BlockDevice) gateway.device("disk");
+        creator.interrupt();
+        creator.join();
+        opening.countDown();
+        eventually("ended", () -> device.state() == State.REMOVED);
+        eventually("nothing is stored", () -> gateway.stored.isEmpty());
+        assertThat(registry.list()).isEmpty();
+        assertThat(store.openNow()).isZero();
+    }
+
+    @Test
+    void aRemovalThatIsInterruptedIsDoneAllTheSame() throws Exception {
+        gateway.create("disk");
+        CountDownLatch flushing = store.hangFlush = new CountDownLatch(1);
+        Thread remover = new Thread(() -> fails(Reason.IO, "interrupted", () -> registry.remove("disk", false)));
+        remover.start();
+        eventually("flushing", () -> store.inside.get() == 1);
+        remover.interrupt();
+        remover.join();
+        flushing.countDown();
+        eventually("removed", () -> registry.list().isEmpty());
+        assertThat(gateway.stored).isEmpty();
+    }
+
+    @Test
     void aDeviceThatEndsBeforeItsCreationHasBegunOpensNothing() {
         BlockDevice device = new BlockDevice(registry, spec("late"), UUID.randomUUID());
         CountDownLatch queued = new CountDownLatch(1);
