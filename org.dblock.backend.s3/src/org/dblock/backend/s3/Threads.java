@@ -55,11 +55,14 @@ class Threads implements Scheduler {
 
     @Override
     public void await(long nanos) {
+        // a caller's own interrupt stays its own; but with it nobody would let go of the lock
+        boolean interrupted = Thread.interrupted();
         try {
             changed.awaitNanos(nanos);
         } catch (InterruptedException e) {
-            Thread.currentThread()
-                    .interrupt(); // nobody interrupts these threads; a caller's own interrupt stays its own
+            interrupted = true;
+        } finally {
+            if (interrupted) Thread.currentThread().interrupt();
         }
     }
 
