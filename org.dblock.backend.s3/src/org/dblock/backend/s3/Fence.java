@@ -115,7 +115,7 @@ final class Fence {
     /** A state as far as the log leads from a root without a fault, and that fault. */
     record Partial(State state, IOException fault) {}
 
-    /** Reads as much as can be read of a volume that {@link #read} refuses. */
+    /** Reads as much as can be read of a volume that {@link #read} refuses; null: a clone of which nothing can. */
     Partial readable() throws IOException {
         Partial best = null;
         List<String> roots = new ArrayList<>();

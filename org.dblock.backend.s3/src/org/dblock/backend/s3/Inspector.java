@@ -71,6 +71,14 @@ final class Inspector {
             return fence().read().state();
         } catch (Corruption e) {
             Fence.Partial partial = fence().readable();
+            if (partial == null) {
+                damage.add(new Inspection.Damage(
+                        keys.format(),
+                        "what it begins with can't be read, so it can't be opened: " + e.getMessage(),
+                        -1,
+                        0));
+                return new State(format.volume(), format.size(), new Rules());
+            }
             State state = partial.state();
             String end = keys.log(state.slot + 1);
             String fault =
@@ -230,7 +238,7 @@ final class Inspector {
                 fault = new Fault("is missing", all(stored));
             } catch (IOException e) {
                 trouble = e;
-            } catch (RuntimeException e) {
+            } catch (RuntimeException | Error e) {
                 trouble = new IOException(e);
             }
             scheduler.lock();

@@ -5,9 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.dblock.backend.s3.Direct.BLOCK;
 import static org.dblock.backend.s3.Direct.data;
 import static org.dblock.backend.s3.Direct.read;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
@@ -94,6 +96,23 @@ class InspectorTest extends OneBucket {
             if (each.offset() >= 0)
                 blocks.set((int) (each.offset() / BLOCK), (int) ((each.offset() + each.length()) / BLOCK));
         return blocks;
+    }
+
+    @Test
+    void aScrubThatRunsOutOfMemoryEnds() throws Exception {
+        fill(new Random(1), 8, true);
+        ObjectStore scarce = new Interposed(bucket) {
+            @Override
+            public void get(String key, long offset, ByteBuffer into) throws IOException {
+                if (offset > 0) throw new OutOfMemoryError("as if");
+                super.get(key, offset, into);
+            }
+        };
+        assertTimeoutPreemptively(
+                Duration.ofMinutes(2),
+                () -> assertThatThrownBy(() -> direct.inspect(scarce, true))
+                        .isInstanceOf(IOException.class)
+                        .hasMessageContaining("as if"));
     }
 
     @Test
