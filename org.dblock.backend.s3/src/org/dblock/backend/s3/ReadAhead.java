@@ -63,15 +63,23 @@ final class ReadAhead {
         } finally {
             scheduler.unlock();
         }
-        scheduler.run("read ahead", () -> {
-            try {
-                loader.load(from, count);
-            } finally {
-                scheduler.lock();
-                busy--;
-                scheduler.unlock();
-            }
-        });
+        try {
+            scheduler.run("read ahead", () -> {
+                try {
+                    loader.load(from, count);
+                } finally {
+                    idle();
+                }
+            });
+        } catch (RuntimeException | Error e) {
+            idle(); // no thread for it; the read itself needs none
+        }
+    }
+
+    private void idle() {
+        scheduler.lock();
+        busy--;
+        scheduler.unlock();
     }
 
     private int stream(long lba, int blocks) {

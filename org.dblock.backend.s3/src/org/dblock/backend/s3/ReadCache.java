@@ -16,6 +16,7 @@ import org.dblock.api.Size;
  * once, and neighbours in one request. Guarded by the volume's lock, which no caller holds.
  */
 final class ReadCache {
+    private static final System.Logger LOG = System.getLogger(ReadCache.class.getName());
     /** Blocks in a line. */
     static final int LINE = 16;
 
@@ -123,17 +124,28 @@ final class ReadCache {
             scheduler.unlock();
         }
         for (Run run : runs) {
-            scheduler.run("read", () -> {
-                try {
-                    fetch(run);
-                } catch (IOException e) {
-                    // whoever really reads it tries again, and is told
-                } finally {
-                    scheduler.lock();
-                    ahead--;
-                    scheduler.unlock();
-                }
-            });
+            try {
+                scheduler.run("read", () -> fetchAhead(run));
+            } catch (RuntimeException | Error e) {
+                // no thread for it: whoever really reads it does so itself
+                LOG.log(System.Logger.Level.DEBUG, "volume " + volume + ": nothing is read ahead: " + e);
+                scheduler.lock();
+                unclaim(run);
+                ahead--;
+                scheduler.unlock();
+            }
+        }
+    }
+
+    private void fetchAhead(Run run) {
+        try {
+            fetch(run);
+        } catch (IOException e) {
+            // whoever really reads it tries again, and is told
+        } finally {
+            scheduler.lock();
+            ahead--;
+            scheduler.unlock();
         }
     }
 

@@ -45,9 +45,19 @@ final class Direct {
     /** Whether the time of day stands still. */
     boolean clockStands;
 
+    /** Whether no more threads can be made to read. */
+    volatile boolean noThreads;
+
     S3Volume open(String host, ObjectStore store, boolean takeover) throws IOException {
         Disk disk = new FileDisk(journal(host));
         Scheduler scheduler = new Threads(host) {
+            @Override
+            public void run(String task, Runnable what) {
+                if (noThreads && task.startsWith("read"))
+                    throw new OutOfMemoryError("as if there were no more threads");
+                super.run(task, what);
+            }
+
             @Override
             public long millis() {
                 return clockStands ? 1 : super.millis();

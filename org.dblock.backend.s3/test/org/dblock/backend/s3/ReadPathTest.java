@@ -1,10 +1,12 @@
 package org.dblock.backend.s3;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -61,6 +63,26 @@ class ReadPathTest {
         ByteBuffer found = ByteBuffer.allocateDirect(length);
         volume.read(found, at);
         assertThat(found.flip()).as("%d bytes at %d", length, at).isEqualTo(ByteBuffer.wrap(content, at, length));
+    }
+
+    @Test
+    void whereNoMoreThreadsCanBeMadeEachReadReadsForItself() throws Exception {
+        Direct direct = new Direct(folder);
+        direct.create(bucket);
+        direct.remoteDurable = true;
+        try (S3Volume volume = direct.open("one", bucket, true)) {
+            for (int i = 0; i < 4; i++) volume.write(Direct.data(i + 1, 1), (long) i * Direct.BLOCK, true);
+            direct.noThreads = true;
+            assertTimeoutPreemptively(Duration.ofMinutes(2), () -> {
+                for (int round = 0; round < 3; round++) {
+                    ByteBuffer all = ByteBuffer.allocateDirect(4 * Direct.BLOCK);
+                    volume.read(all, 0);
+                    for (int i = 0; i < 4; i++)
+                        assertThat(all.get(i * Direct.BLOCK)).isEqualTo((byte) (i + 1));
+                }
+            });
+            direct.noThreads = false;
+        }
     }
 
     @Test
