@@ -59,6 +59,9 @@ final class S3Volume implements WholeBlocks {
     private boolean syncing;
     private long lastWrite;
     private boolean deletionsWanted;
+    /** Whether a snapshot is being made. */
+    private boolean snapshotting;
+
     private boolean closing;
     private boolean closed;
     private long closeBy = Long.MAX_VALUE;
@@ -522,9 +525,16 @@ final class S3Volume implements WholeBlocks {
      */
     void snapshot(String snapshot) throws IOException {
         Set<Long> deleted = snapshots.deleted();
+        boolean mine = false;
         scheduler.lock();
         try {
             check();
+            // one at a time, or two could get the same name
+            while (snapshotting) {
+                pause(Long.MAX_VALUE);
+                check();
+            }
+            snapshotting = mine = true;
             long record = log.wantStored();
             while (!log.isStored(record)) {
                 pause(Long.MAX_VALUE);
@@ -539,6 +549,10 @@ final class S3Volume implements WholeBlocks {
             log.await(log.enqueue(Header.Type.SNAPSHOT, 0, snapshot));
             scheduler.signal(); // the keeper writes it down
         } finally {
+            if (mine) {
+                snapshotting = false;
+                scheduler.signal();
+            }
             scheduler.unlock();
         }
     }
