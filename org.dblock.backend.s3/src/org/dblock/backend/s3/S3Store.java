@@ -346,9 +346,9 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     private static Format find(Session session, String nameKey) throws IOException {
         long patience = session.settings.patienceNanos();
-        try {
-            ByteBuffer id = session.bucket.get(nameKey, 0, 64, patience);
-            UUID volume = UUID.fromString(StandardCharsets.US_ASCII.decode(id).toString());
+        while (true) {
+            UUID volume = named(session, nameKey);
+            if (volume == null) return null;
             Keys keys = session.keys(volume);
             Format format = Format.find(session.bucket, keys, patience);
             if (format != null) return format;
@@ -357,13 +357,26 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                 throw new Corruption("volume '" + session.name + "' is damaged: object " + keys.format()
                         + " is missing, but there is " + left.get(0).key());
             // what is left of a volume that was deleted, or a name that was put late
-            session.bucket.delete(List.of(nameKey), patience);
-            return null;
+            unname(session, nameKey, volume);
+        }
+    }
+
+    /** The volume that a name stands for; null: none. */
+    private static UUID named(Session session, String nameKey) throws IOException {
+        try {
+            ByteBuffer id = session.bucket.get(nameKey, 0, 64, session.settings.patienceNanos());
+            return UUID.fromString(StandardCharsets.US_ASCII.decode(id).toString());
         } catch (ObjectStore.Missing e) {
             return null;
         } catch (IllegalArgumentException e) {
             throw new Corruption("object " + nameKey + " holds no UUID");
         }
+    }
+
+    /** Takes its name from a volume that is no more; by now it may be another's, who keeps it. */
+    private static void unname(Session session, String nameKey, UUID volume) throws IOException {
+        if (volume.equals(named(session, nameKey)))
+            session.bucket.delete(List.of(nameKey), session.settings.patienceNanos());
     }
 
     private static Format create(Session session, VolumeSpec spec) throws IOException {
@@ -379,12 +392,15 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     private static Format name(Session session, Format format) throws IOException {
         long patience = session.settings.patienceNanos();
         ByteBuffer id = ByteBuffer.wrap(format.volume().toString().getBytes(StandardCharsets.US_ASCII));
-        if (session.bucket.putIfAbsent(session.nameKey(), id, patience)) return format;
-        // somebody else was faster, or the reply to a first try was lost
-        Format named = find(session);
-        if (named == null || !named.volume().equals(format.volume()))
-            session.bucket.delete(List.of(session.keys(format.volume()).format()), patience);
-        return named;
+        while (!session.bucket.putIfAbsent(session.nameKey(), id, patience)) {
+            // somebody else was faster, or the reply to a first try was lost
+            Format named = find(session);
+            if (named == null) continue; // one that is deleted, and has lost the name by now
+            if (!named.volume().equals(format.volume()))
+                session.bucket.delete(List.of(session.keys(format.volume()).format()), patience);
+            return named;
+        }
+        return format;
     }
 
     // ---- snapshots
@@ -470,10 +486,10 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         Snapshots.Entry entry = find(session, format, volume, origin.snapshot);
         String id = session.id(format) + "@" + entry.slot() + " as " + session.name;
         claim(id, "snapshot '" + origin.name + "' as '" + session.name + "'");
+        Snapshots snapshots = session.snapshots(format);
+        String pin =
+                Snapshots.reader(hostName() + " " + folder.toAbsolutePath() + " " + session.name, UUID.randomUUID());
         try {
-            Snapshots snapshots = session.snapshots(format);
-            String pin = Snapshots.reader(
-                    hostName() + " " + folder.toAbsolutePath() + " " + session.name, UUID.randomUUID());
             snapshots.pin(entry, pin, "reader " + session.settings.host(), session.scheduler.millis());
             // what an earlier life of this gateway left, which ended without closing it
             snapshots.unpinReaders(entry.slot(), pin, pin);
@@ -496,6 +512,11 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                     });
         } catch (IOException | RuntimeException | Error e) {
             release(id);
+            try {
+                snapshots.unpin(entry.slot(), pin);
+            } catch (IOException left) {
+                e.addSuppressed(left); // it goes when the snapshot is attached again, or by force
+            }
             throw e;
         }
     }
@@ -639,7 +660,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         try {
             Deletion deletion = deletion(last);
             deletion.bury(format.volume());
-            last.bucket.delete(List.of(last.nameKey()), last.settings.patienceNanos());
+            unname(last, last.nameKey(), format.volume());
             if (deletion.purge() > 0)
                 LOG.log(
                         System.Logger.Level.INFO,
