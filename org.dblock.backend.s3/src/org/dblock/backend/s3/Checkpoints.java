@@ -207,6 +207,8 @@ final class Checkpoints {
         try {
             // a checkpoint that has a snapshot behind it says where that is
             if (state.unwritten() != null && rules.writesSnapshotsFirst()) return;
+            // a root doesn't say that the volume is deleted, and must not hide the record that does
+            if (state.deleted) return;
             image = Image.of(state);
             state.applied = 0;
             state.appliedBytes = 0;

@@ -47,9 +47,9 @@ final class Deletion {
     private boolean erase(UUID volume) throws IOException {
         Keys keys = new Keys(prefix, volume);
         Format format = Format.find(bucket, keys, patience);
+        if (format != null && new Snapshots(bucket, keys, rules, patience).isUsed()) return false;
+        erase(keys); // without a format: what was put since, by who came late
         if (format != null) {
-            if (new Snapshots(bucket, keys, rules, patience).isUsed()) return false;
-            erase(keys);
             if (format.isClone())
                 bucket.delete(List.of(format.keys(prefix).parent().pin(format.base(), volume.toString())), patience);
             bucket.delete(List.of(keys.format()), patience);

@@ -77,6 +77,14 @@ record Format(UUID volume, long size, int window, long base, String snapshot, Li
         }
     }
 
+    /**
+     * Whether a volume is deleted; ask after its log was read, or taken. For while a volume is deleted, and after it,
+     * what is left of its log may look like that of a new one; and its grave goes last.
+     */
+    static boolean isGone(Bucket bucket, Keys keys, long patience) throws IOException {
+        return bucket.exists(keys.grave(), patience) || find(bucket, keys, patience) == null;
+    }
+
     static Format parse(String text) throws Corruption {
         Map<String, String> values = new HashMap<>();
         for (String line : text.split("\n")) {

@@ -15,6 +15,8 @@ final class Opening implements Fence.Admission {
 
     private final String name;
     private final Format format;
+    private final Bucket bucket;
+    private final Keys keys;
     private final long size;
     private final Disk disk;
     private final Settings settings;
@@ -45,6 +47,8 @@ final class Opening implements Fence.Admission {
             boolean takeover) {
         this.name = name;
         this.format = format;
+        this.bucket = bucket;
+        this.keys = keys;
         this.size = size;
         this.disk = disk;
         this.settings = settings;
@@ -58,6 +62,11 @@ final class Opening implements Fence.Admission {
     void run() throws IOException {
         journal = Journal.open(disk, format.volume());
         state = fence.take(this);
+        if (Format.isGone(bucket, keys, settings.patienceNanos())) {
+            // with the next deletion goes what was put now, and by others who came late
+            bucket.putIfAbsent(keys.grave(), ByteBuffer.allocate(0), settings.patienceNanos());
+            throw deleted();
+        }
         journal.restartAfter(rules.lastRecord(journal.nextNumber() - 1, state.lastRecord));
         journal.epoch(rules.recordEpoch(state.epoch));
         index();
@@ -66,7 +75,7 @@ final class Opening implements Fence.Admission {
 
     @Override
     public long admit(State found) throws IOException {
-        if (found.deleted) throw new BlockException(Reason.NOT_FOUND, "volume '" + name + "' has been deleted");
+        if (found.deleted) throw deleted();
         if (size != 0 && size != found.size)
             throw new BlockException(
                     Reason.INVALID,
@@ -96,6 +105,10 @@ final class Opening implements Fence.Admission {
             fresh = true;
         }
         return nonce;
+    }
+
+    private BlockException deleted() {
+        return new BlockException(Reason.NOT_FOUND, "volume '" + name + "' has been deleted");
     }
 
     /** Fills the journal's index with what the log lacks. */

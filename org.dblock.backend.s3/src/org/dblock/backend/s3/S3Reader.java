@@ -88,7 +88,7 @@ final class S3Reader implements WholeBlocks {
         State state = new Fence(bucket, keys, format, checkpoints, scheduler, settings, rules)
                 .read()
                 .state();
-        if (state.deleted)
+        if (state.deleted || Format.isGone(bucket, keys, settings.patienceNanos()))
             throw new BlockException(Reason.NOT_FOUND, "volume '" + spec.volume() + "' has been deleted");
         if (spec.size() != 0 && spec.size() != state.size)
             throw new BlockException(

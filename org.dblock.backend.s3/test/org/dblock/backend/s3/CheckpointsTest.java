@@ -39,6 +39,17 @@ class CheckpointsTest {
     }
 
     @Test
+    void noCheckpointHidesThatTheVolumeIsDeleted() throws Exception {
+        write(0);
+        Header header = new Header();
+        header.type = Header.Type.DELETE;
+        header.slot = state.slot + 1;
+        state.apply(header);
+        checkpoints(new Bucket(store, scheduler, "test")).write(state, 1, scheduler);
+        assertThat(store.objects.keySet()).as("a root doesn't say so").noneMatch(key -> key.startsWith(keys.roots()));
+    }
+
+    @Test
     void aPartWhosePutFailedIsNotNamedByALaterRoot() throws Exception {
         boolean[] down = {true};
         Bucket bucket = new Bucket(

@@ -8,7 +8,11 @@ import static org.dblock.backend.s3.Direct.read;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.ExtentVisitor;
 import org.dblock.api.Reason;
@@ -226,6 +230,102 @@ class S3SnapshotTest extends OneBucket {
         refusal(Reason.IO, run(() -> store.delete(spec("c", 0).withOption("timeoutSeconds", 1))));
         bucket.failingDeletes = null;
         store.delete(spec("p", 0));
+        assertThat(bucket.objects).isEmpty();
+    }
+
+    @Test
+    void whoFailsToReadASnapshotDoesNotHoldIt() throws Exception {
+        VolumeSpec spec = spec("p", 1 << 20);
+        store.open(spec).close();
+        store.createSnapshot(spec, "s");
+        String root = bucket.objects.keySet().stream()
+                .filter(key -> key.contains("/snap/"))
+                .findFirst()
+                .orElseThrow();
+        byte[] damaged = bucket.objects.get(root).clone();
+        damaged[damaged.length - 1] ^= 1;
+        bucket.objects.put(root, damaged);
+        refusal(Reason.IO, () -> store.open(shown("r", "p@s")));
+        assertThat(store.snapshots(spec).get(0).users()).isEmpty();
+        store.deleteSnapshot(spec, "s", false);
+    }
+
+    @Test
+    void aCloneWhoseSnapshotIsLostIsInspectedAllTheSame() throws Exception {
+        store.open(spec("p", 1 << 20)).close();
+        store.createSnapshot(spec("p", 0), "s");
+        store.open(cloned("c", "p@s")).close();
+        bucket.objects.keySet().removeIf(key -> key.contains("/snap/"));
+        VolumeSpec spec = spec("c", 0).withOption("timeoutSeconds", 1);
+        assertThat(store.inspect(spec, true).damage())
+                .singleElement()
+                .satisfies(damage ->
+                        assertThat(damage.problem()).contains("/snap/").contains("can't be opened"));
+    }
+
+    @Test
+    void twoWhoWantTheSameNameAtOnceDoNotBothGetIt() throws Exception {
+        CountDownLatch first = new CountDownLatch(1);
+        CountDownLatch second = new CountDownLatch(1);
+        ObjectStore slow = new Interposed(bucket) {
+            @Override
+            public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
+                if (type(key, body) == Header.Type.SNAPSHOT) {
+                    first.countDown();
+                    try {
+                        // or, where the other one waits for this put, not so long
+                        second.await(1, TimeUnit.SECONDS);
+                    } catch (InterruptedException e) {
+                        throw new IOException(e);
+                    }
+                }
+                return super.putIfAbsent(key, body);
+            }
+        };
+        store = new S3Store(folder.resolve("one"), options -> slow);
+        VolumeSpec spec = spec("p", 1 << 20);
+        try (BlockVolume volume = store.open(spec)) {
+            write(volume, 0, 1);
+            FutureTask<Void> one = new FutureTask<>(() -> {
+                store.createSnapshot(spec, "s");
+                return null;
+            });
+            new Thread(one).start();
+            first.await();
+            FutureTask<Void> other = new FutureTask<>(() -> {
+                refusal(Reason.EXISTS, run(() -> store.createSnapshot(spec, "s")));
+                return null;
+            });
+            new Thread(other).start();
+            one.get();
+            second.countDown();
+            other.get();
+            assertThat(volume.details()).containsEntry("snapshots", "1");
+        }
+    }
+
+    @Test
+    void aNameThatADeletedVolumeLeftDoesNotBreakAClone() throws Exception {
+        store.open(spec("p", 1 << 20)).close();
+        store.createSnapshot(spec("p", 0), "s");
+        boolean[] left = new boolean[1];
+        ObjectStore late = new Interposed(bucket) {
+            @Override
+            public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
+                // of somebody who created a volume long ago, which is deleted by now
+                if (key.endsWith("names/c") && !left[0]) {
+                    left[0] = true;
+                    bucket.objects.put(key, UUID.randomUUID().toString().getBytes());
+                }
+                return super.putIfAbsent(key, body);
+            }
+        };
+        new S3Store(folder.resolve("one"), options -> late)
+                .open(cloned("c", "p@s"))
+                .close();
+        assertThat(left[0]).isTrue();
+        store.delete(spec("p", 0));
+        store.delete(spec("c", 0));
         assertThat(bucket.objects).isEmpty();
     }
 

@@ -8,8 +8,12 @@ import static org.dblock.backend.s3.Direct.read;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Predicate;
 import org.dblock.api.BlockException;
 import org.dblock.api.BlockVolume;
 import org.dblock.api.Reason;
@@ -31,6 +35,85 @@ class S3StoreTest extends OneBucket {
         try (BlockVolume volume = new S3Store(folder, options -> hiccup).open(spec("v", 1 << 20))) {
             volume.write(data(1, 1), 0, true);
         }
+    }
+
+    /** A bucket in which something happens, once, after a certain read or list. */
+    private ObjectStore when(Predicate<String> key, Callable<?> then) {
+        return new Interposed(bucket) {
+            private boolean happened;
+
+            private synchronized void maybe(String done) throws IOException {
+                if (happened || !key.test(done)) return;
+                happened = true;
+                try {
+                    then.call();
+                } catch (Exception e) {
+                    throw new AssertionError(e);
+                }
+            }
+
+            @Override
+            public void get(String key, long offset, ByteBuffer into) throws IOException {
+                super.get(key, offset, into);
+                maybe("got " + key);
+            }
+
+            @Override
+            public List<Item> list(String prefix, String after, int most) throws IOException {
+                List<Item> items = super.list(prefix, after, most);
+                maybe("listed " + prefix);
+                return items;
+            }
+
+            @Override
+            public boolean putIfAbsent(String key, ByteBuffer body) throws IOException {
+                boolean put = super.putIfAbsent(key, body);
+                maybe("put " + key);
+                return put;
+            }
+        };
+    }
+
+    @Test
+    void aVolumeThatIsDeletedWhileItIsOpenedIsNotTakenForAnEmptyOne() throws Exception {
+        for (boolean readOnly : new boolean[] {false, true}) {
+            try (BlockVolume volume = host("one").open(spec("v", 1 << 20))) {
+                volume.write(data(1, 1), 0, true);
+            }
+            ObjectStore store = when(key -> key.startsWith("got ") && key.endsWith("/format"), () -> {
+                host("one").delete(spec("v", 0));
+                return null;
+            });
+            S3Store slow = new S3Store(folder.resolve("two"), options -> store);
+            refusal(Reason.NOT_FOUND, () -> slow.open(spec("v", 0).withReadOnly(readOnly)));
+            host("one").delete(spec("another", 0));
+            assertThat(bucket.objects).as("what the refused opening left").isEmpty();
+        }
+    }
+
+    @Test
+    void whoSeesADeletedVolumesNameDoesNotTakeItFromANewOne() throws Exception {
+        String gone = UUID.randomUUID().toString();
+        bucket.objects.put("dblock/names/v", gone.getBytes());
+        ObjectStore store = when(key -> key.startsWith("listed dblock/" + gone), () -> {
+            host("two").open(spec("v", 1 << 20)).close();
+            return null;
+        });
+        assertThat(new S3Store(folder.resolve("one"), options -> store).snapshots(spec("v", 0)))
+                .isEmpty();
+        host("two").open(spec("v", 0).withCreate(false)).close();
+    }
+
+    @Test
+    void whoDeletesAVolumeDoesNotTakeItsNameFromANewOne() throws Exception {
+        host("one").open(spec("v", 1 << 20)).close();
+        ObjectStore store = when(key -> key.startsWith("put dblock/dead/"), () -> {
+            host("two").delete(spec("v", 0));
+            host("two").open(spec("v", 1 << 20)).close();
+            return null;
+        });
+        new S3Store(folder.resolve("one"), options -> store).delete(spec("v", 0));
+        host("two").open(spec("v", 0).withCreate(false)).close();
     }
 
     @Test

@@ -21,7 +21,7 @@ final class SimStore {
     double trouble = 0.05;
     boolean down;
     int puts;
-    /** What was stored long after it was asked for. */
+    /** What was stored long after it was asked for, or by who came after the end of its volume. */
     final Set<String> strays = new HashSet<>();
 
     private boolean isLate;
@@ -36,7 +36,7 @@ final class SimStore {
         if (objects.putIfAbsent(key, body) != null) return false;
         if (TRACE) System.out.println(world.now / World.MS + " put " + key.substring(39) + " " + body.length);
         puts++;
-        if (isLate) strays.add(key);
+        if (isLate || isOfTheDead(key)) strays.add(key);
         if (key.contains("/log/")) {
             try {
                 Header header = Header.decode(ByteBuffer.wrap(body));
@@ -49,6 +49,19 @@ final class SimStore {
             }
         }
         return true;
+    }
+
+    /** Whether who puts this has slept through the deletion of the volume. */
+    private boolean isOfTheDead(String key) {
+        int end = key.indexOf('/', Simulation.PREFIX.length());
+        if (end < 0
+                || !key.contains("/log/")
+                        && !key.contains("/ckpt/")
+                        && !key.contains("/part/")
+                        && !key.contains("/snap/")) return false;
+        String volume = key.substring(0, end);
+        return objects.containsKey(Simulation.PREFIX + "dead" + volume.substring(volume.lastIndexOf('/')))
+                || !objects.containsKey(volume + "/format");
     }
 
     ObjectStore client(long stall) {

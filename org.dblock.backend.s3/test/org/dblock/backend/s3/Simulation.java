@@ -51,8 +51,6 @@ final class Simulation {
         final Map<String, Taken> snapshots = new TreeMap<>();
         /** Whether somebody deletes it, or has. */
         boolean doomed;
-        /** Whether somebody has begun to use it after that. */
-        boolean limbo;
 
         int finished;
 
@@ -305,9 +303,8 @@ final class Simulation {
             Opening opening =
                     new Opening("sim", target.format, 0, bucket, keys, disk, scheduler, settings, rules, takeover);
             opening.run();
-            // one that had read the format of a volume that is erased since
-            if (session != null && target.doomed) target.limbo = true;
-            else if (session != null) session[0] = target.history.opened(host, opening.state().epoch);
+            // nothing is promised to who opened it while it was being deleted
+            if (session != null && !target.doomed) session[0] = target.history.opened(host, opening.state().epoch);
             return new S3Volume(
                     "sim", opening, bucket, keys, disk, scheduler, settings, WINDOW, rules, false, null, () -> {});
         } catch (IOException e) {
