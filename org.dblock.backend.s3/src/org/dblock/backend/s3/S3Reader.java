@@ -36,8 +36,12 @@ final class S3Reader implements WholeBlocks {
 
     /** What there is to do at the end. */
     interface End {
-        /** @param forNow whether a successor goes on with it */
-        void run(boolean forNow) throws IOException;
+        /**
+         * Returns what the successor gets.
+         *
+         * @param forNow whether a successor goes on with it
+         */
+        Map<String, Object> run(boolean forNow) throws IOException;
     }
 
     /** Reads a volume's state as it is now. */
@@ -210,8 +214,7 @@ final class S3Reader implements WholeBlocks {
 
     @Override
     public Map<String, Object> handOver() throws IOException {
-        end(true);
-        return Map.of();
+        return end(true);
     }
 
     @Override
@@ -219,10 +222,10 @@ final class S3Reader implements WholeBlocks {
         end(false);
     }
 
-    private void end(boolean forNow) throws IOException {
-        if (closed) return;
+    private Map<String, Object> end(boolean forNow) throws IOException {
+        if (closed) return Map.of();
         closed = true;
-        onClose.run(forNow);
+        return onClose.run(forNow);
     }
 
     @Override

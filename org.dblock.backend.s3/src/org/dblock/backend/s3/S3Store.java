@@ -8,6 +8,7 @@ import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -44,6 +45,16 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     private static final int SMALLEST = 512;
 
     private static final long SECOND = 1_000_000_000L;
+    /** What a reader of a snapshot hands over: the key of its pin. */
+    private static final String PIN = "pin";
+
+    /** Tells this process from those before it, whatever bundle asks. */
+    private static final long PROCESS = ProcessHandle.current()
+            .info()
+            .startInstant()
+            .map(Instant::toEpochMilli)
+            .orElse(0L);
+
     /** How often a store may fail to answer the probe, and by how much longer each pause is. */
     private static final int PROBES = 3;
 
@@ -215,7 +226,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     private WholeBlocks open(Session session, VolumeSpec spec) throws IOException {
         String snapshot = session.options.snapshot();
-        if (spec.readOnly() && !snapshot.isEmpty()) return attach(session, Origin.of(session, snapshot));
+        if (spec.readOnly() && !snapshot.isEmpty()) return attach(session, spec, Origin.of(session, snapshot));
         if (spec.readOnly()) return look(session, spec);
         prove(session);
         Format format = find(session);
@@ -243,7 +254,10 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                 format.keys(session.options.prefix()),
                 session.scheduler,
                 session.settings,
-                forNow -> session.close());
+                forNow -> {
+                    session.close();
+                    return Map.of();
+                });
     }
 
     private S3Volume take(Session session, VolumeSpec spec, Format format) throws IOException {
@@ -478,7 +492,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     }
 
     /** Opens a snapshot for reading. */
-    private S3Reader attach(Session session, Origin origin) throws IOException {
+    private S3Reader attach(Session session, VolumeSpec spec, Origin origin) throws IOException {
         Format format = origin.volume;
         Keys keys = format.keys(session.options.prefix());
         long patience = session.settings.patienceNanos();
@@ -487,15 +501,16 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         String id = session.id(format) + "@" + entry.slot() + " as " + session.name;
         claim(id, "snapshot '" + origin.name + "' as '" + session.name + "'");
         Snapshots snapshots = session.snapshots(format);
-        String pin =
-                Snapshots.reader(hostName() + " " + folder.toAbsolutePath() + " " + session.name, UUID.randomUUID());
+        String pin = Snapshots.reader(
+                hostName() + " " + folder.toAbsolutePath() + " " + session.name,
+                new UUID(PROCESS, session.scheduler.random()));
         try {
             snapshots.pin(entry, pin, "reader " + session.settings.host(), session.scheduler.millis());
             // what an earlier life of this gateway left, which ended without closing it
-            snapshots.unpinReaders(entry.slot(), pin, pin);
+            snapshots.unpinEarlier(entry.slot(), pin);
             State state = new Checkpoints(session.bucket, keys, format.volume(), RULES, patience)
                     .load(keys.snapshot(entry.slot(), entry.name()), entry.slot());
-            return new S3Reader(
+            S3Reader reader = new S3Reader(
                     "snapshot '" + origin.name + "'",
                     state,
                     session.bucket,
@@ -509,7 +524,13 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                             release(id);
                             session.close();
                         }
+                        return forNow ? Map.of(PIN, keys.pin(entry.slot(), pin)) : Map.of();
                     });
+            if (spec.inherited().get(PIN) instanceof String left) {
+                session.bucket.delete(List.of(left), patience);
+                spec.inherited().remove(PIN);
+            }
+            return reader;
         } catch (IOException | RuntimeException | Error e) {
             release(id);
             try {
@@ -584,7 +605,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                         "snapshot '" + snapshot + "' is read by " + String.join(", ", readers)
                                 + ": detach it there, or use force, and they get errors");
             snapshots.delete(entry.slot());
-            if (force) snapshots.unpinReaders(entry.slot(), null, null);
+            if (force) snapshots.unpinReaders(entry.slot());
             S3Volume here = openHere(session, format);
             if (here != null) here.lookForDeletions();
         } finally {

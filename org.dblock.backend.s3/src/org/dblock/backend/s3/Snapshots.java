@@ -85,7 +85,7 @@ final class Snapshots {
      * The name of a reader's pin.
      *
      * @param identity who it is, the same after a crash
-     * @param now what is new each time
+     * @param now what is new each time; its first half is the same in one process
      */
     static String reader(String identity, UUID now) {
         return READER + UUID.nameUUIDFromBytes(identity.getBytes(StandardCharsets.UTF_8)) + "-" + now;
@@ -111,13 +111,25 @@ final class Snapshots {
         bucket.delete(List.of(keys.pin(slot, user)), patience);
     }
 
-    /** Takes the pins of readers away; of one only, or of all where {@code pin} is null, but for {@code except}. */
-    void unpinReaders(long slot, String pin, String except) throws IOException {
-        String begin = pin == null ? READER : pin.substring(0, READER.length() + 36);
-        List<String> gone = new ArrayList<>();
+    /** Takes away all pins of readers. */
+    void unpinReaders(long slot) throws IOException {
+        bucket.delete(readersBut(slot, READER, ""), patience);
+    }
+
+    /**
+     * Takes away what earlier lives of a reader have left; not what others in the same process have: a gateway whose
+     * backend is updated opens a snapshot a second time, and may stay with the first.
+     */
+    void unpinEarlier(long slot, String pin) throws IOException {
+        int identity = READER.length() + 36;
+        bucket.delete(readersBut(slot, pin.substring(0, identity), pin.substring(0, identity + 19)), patience);
+    }
+
+    private List<String> readersBut(long slot, String begin, String kept) throws IOException {
+        List<String> pins = new ArrayList<>();
         for (ObjectStore.Item item : bucket.listAll(keys.pins(slot) + begin, patience))
-            if (!item.key().endsWith("/" + except)) gone.add(item.key());
-        bucket.delete(gone, patience);
+            if (kept.isEmpty() || !user(item.key()).startsWith(kept)) pins.add(item.key());
+        return pins;
     }
 
     /** Who uses a snapshot, as a person reads it. */

@@ -7,7 +7,9 @@ import static org.dblock.backend.s3.Direct.read;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
@@ -197,6 +199,7 @@ class S3SnapshotTest extends OneBucket {
             assertThat(store.snapshots(spec).get(0).users()).isEmpty();
             // one that crashed is known again
             BlockVolume crashed = host("two").open(shown("r", "p@s"));
+            ofAnEarlierProcess();
             BlockVolume again = host("two").open(shown("r", "p@s"));
             assertThat(store.snapshots(spec).get(0).users()).hasSize(1);
             again.close();
@@ -207,6 +210,32 @@ class S3SnapshotTest extends OneBucket {
             assertThat(store.snapshots(spec)).isEmpty();
             last.close();
         }
+    }
+
+    private void ofAnEarlierProcess() {
+        String pin = bucket.objects.keySet().stream()
+                .filter(key -> key.contains("/reader-"))
+                .findFirst()
+                .orElseThrow();
+        bucket.objects.put(pin.substring(0, pin.length() - 36) + UUID.randomUUID(), bucket.objects.remove(pin));
+    }
+
+    @Test
+    void anUpdateThatFailsLeavesItsPinToWhoStays() throws Exception {
+        VolumeSpec spec = spec("p", 1 << 20);
+        store.open(spec).close();
+        store.createSnapshot(spec, "s");
+        BlockVolume stays = host("two").open(shown("r", "p@s"));
+        host("two").open(shown("r", "p@s")).close(); // the new bundle's, in the same folder, while the old one stays
+        refusal(Reason.IN_USE, run(() -> store.deleteSnapshot(spec, "s", false)));
+        // a hand-over leaves a pin, which the successor replaces
+        Map<String, Object> state = new HashMap<>(stays.handOver());
+        refusal(Reason.IN_USE, run(() -> store.deleteSnapshot(spec, "s", false)));
+        BlockVolume next = host("two").open(shown("r", "p@s").withInherited(state));
+        assertThat(state).isEmpty();
+        assertThat(store.snapshots(spec).get(0).users()).hasSize(1);
+        next.close();
+        assertThat(store.snapshots(spec).get(0).users()).isEmpty();
     }
 
     @Test

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import org.dblock.api.BlockException;
@@ -99,7 +100,8 @@ final class SimulatedVisitors {
             State state = new Checkpoints(bucket, volume.keys, volume.format.volume(), simulation.rules, PATIENCE)
                     .load(volume.keys.snapshot(entry.slot(), entry.name()), entry.slot());
             Settings settings = Simulation.settings("visitor", false);
-            S3Reader open = new S3Reader(entry.name(), state, bucket, volume.keys, scheduler, settings, forNow -> {});
+            S3Reader open =
+                    new S3Reader(entry.name(), state, bucket, volume.keys, scheduler, settings, forNow -> Map.of());
             for (int i = 0; i < 3; i++) {
                 long[] content = Simulation.read(open, 0, Simulation.BLOCKS);
                 if (!Arrays.equals(content, taken.content))
