@@ -67,8 +67,7 @@ class ReadPathTest {
 
     @Test
     void whereNoMoreThreadsCanBeMadeEachReadReadsForItself() throws Exception {
-        Direct direct = new Direct(folder);
-        direct.create(bucket);
+        Direct direct = Direct.create(folder, bucket);
         direct.remoteDurable = true;
         try (S3Volume volume = direct.open("one", bucket, true)) {
             for (int i = 0; i < 4; i++) volume.write(Direct.data(i + 1, 1), (long) i * Direct.BLOCK, true);

@@ -6,6 +6,7 @@ import static org.dblock.backend.s3.Direct.data;
 import static org.dblock.backend.s3.Direct.read;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
