@@ -85,8 +85,9 @@ a_disk_in_memory_fails_cleanly() {
 
 a_killed_server_s_disk_is_destroyed_under_load() {
 	# at once; and when it is known to have failed
+	rm -f "$work/enough"
 	serve db0 32M -f "$work/a.img" -r 4294967295
-	load >"$work/fio.log" 2>&1 &
+	loads >"$work/fio.log" 2>&1 &
 	loader=$!
 	eventually sh -c '[ $(cat /sys/block/db0/dblock/committed) -gt 20 ]'
 	kill -9 $server
@@ -94,7 +95,7 @@ a_killed_server_s_disk_is_destroyed_under_load() {
 	fails wait $loader
 	[ ! -e /sys/block/db0 ]
 	serve db0 32M
-	load >"$work/fio.log" 2>&1 &
+	loads >"$work/fio.log" 2>&1 &
 	loader=$!
 	eventually sh -c '[ $(cat /sys/block/db0/dblock/committed) -gt 20 ]'
 	kill -9 $server
