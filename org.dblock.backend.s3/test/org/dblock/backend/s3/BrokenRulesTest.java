@@ -2,10 +2,13 @@ package org.dblock.backend.s3;
 
 import static org.junit.jupiter.api.Assertions.fail;
 
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The simulation notices each rule that is broken: it can fail. */
+@Execution(ExecutionMode.CONCURRENT)
 class BrokenRulesTest {
     private static final int SEEDS = Integer.getInteger("dblock.seeds", 1000);
 

@@ -4,10 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import java.util.List;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** In whatever order things happen, and whatever is lost or late: nobody loses what was promised. */
+@Execution(ExecutionMode.CONCURRENT)
 class FenceModelTest {
     private static final int MOST = Integer.getInteger("dblock.worlds", 1_000_000);
 
