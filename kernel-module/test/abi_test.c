@@ -520,7 +520,9 @@ static void waits_end_by_signal_and_by_time(void)
 	x.max_fetch = 1;
 	x.timeout_ms = 300;
 	begin = now();
-	CHECK(ioctl(fd, DBLOCK_EXCHANGE, &x) == 0 && now() - begin >= 0.29);
+	CHECK(!ioctl(fd, DBLOCK_EXCHANGE, &x) && !x.n_fetched);
+	/* An emulated machine's ticks may be late, and then come together. */
+	CHECK(now() - begin >= 0.2);
 
 	sigaction(SIGUSR1, &action, NULL);
 	w.fd = fd;
