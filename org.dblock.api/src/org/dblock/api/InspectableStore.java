@@ -10,7 +10,8 @@ import org.osgi.annotation.versioning.ConsumerType;
 @ConsumerType
 public interface InspectableStore extends BlockStore {
     /**
-     * Reads a volume and verifies it; whoever has it open goes on and doesn't notice. Changes nothing.
+     * Reads a volume and its snapshots and verifies them; whoever has it open goes on and doesn't notice. Changes
+     * nothing.
      *
      * @param spec its name and options say which volume
      * @param scrub whether all data are read and verified, and not only what describes them; takes as long as that

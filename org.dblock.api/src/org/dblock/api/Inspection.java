@@ -17,10 +17,11 @@ public record Inspection(Map<String, String> facts, List<Damage> damage) {
      *
      * @param object what holds it, as the storage names it
      * @param problem what is wrong with it
-     * @param offset where in the volume it is, in bytes; -1: it is no data of the volume
+     * @param snapshot the snapshot that shows it; empty: the volume itself does
+     * @param offset where in the volume, or the snapshot, it is, in bytes; -1: it is no data of theirs
      * @param length in bytes
      */
-    public record Damage(String object, String problem, long offset, long length) {}
+    public record Damage(String object, String problem, String snapshot, long offset, long length) {}
 
     /** Copies what it is given. */
     public Inspection {

@@ -78,7 +78,7 @@ final class InspectCommand {
                     each.offset() < 0 ? "-" : each.offset(),
                     each.offset() < 0 ? "-" : Size.format(each.length()),
                     each.object(),
-                    each.problem());
+                    each.problem() + (each.snapshot().isEmpty() ? "" : ", in snapshot '" + each.snapshot() + "'"));
         call.print("\n" + damage);
     }
 
@@ -91,6 +91,7 @@ final class InspectCommand {
             Map<String, Object> one = new LinkedHashMap<>();
             one.put("object", each.object());
             one.put("problem", each.problem());
+            one.put("snapshot", each.snapshot().isEmpty() ? null : each.snapshot());
             one.put("offset", each.offset() < 0 ? null : each.offset());
             one.put("length", each.offset() < 0 ? null : each.length());
             damage.add(one);

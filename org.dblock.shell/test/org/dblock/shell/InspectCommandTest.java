@@ -90,18 +90,18 @@ class InspectCommandTest {
         devices.inspection = new Inspection(
                 Map.of("epoch", "7"),
                 List.of(
-                        new Inspection.Damage("k/log/1", "is missing", 8192, 4096),
-                        new Inspection.Damage("k/ckpt/2", "doesn't match its CRC", -1, 0)));
+                        new Inspection.Damage("k/log/1", "is missing", "monday", 8192, 4096),
+                        new Inspection.Damage("k/ckpt/2", "doesn't match its CRC", "", -1, 0)));
         assertThatThrownBy(() -> run("s3-inspect vault --scrub"))
                 .isInstanceOf(BlockException.class)
                 .hasMessageContaining("volume 'inner' is damaged: 2 findings");
         assertThat(printed())
-                .contains("8192", "4K", "k/log/1", "is missing", "doesn't match its CRC")
+                .contains("8192", "4K", "k/log/1", "is missing, in snapshot 'monday'", "doesn't match its CRC")
                 .doesNotContain("no damage");
         assertThatThrownBy(() -> run("s3-inspect vault --json")).isInstanceOf(BlockException.class);
         assertThat(printed())
-                .isEqualTo("{\"volume\":\"inner\",\"epoch\":\"7\",\"damage\":[{\"object\":\"k/log/1\","
-                        + "\"problem\":\"is missing\",\"offset\":8192,\"length\":4096},{\"object\":\"k/ckpt/2\","
-                        + "\"problem\":\"doesn't match its CRC\",\"offset\":null,\"length\":null}]}\n");
+                .isEqualTo("{\"volume\":\"inner\",\"epoch\":\"7\",\"damage\":[{\"object\":\"k/log/1\",\"problem\":\"is"
+                               + " missing\",\"snapshot\":\"monday\",\"offset\":8192,\"length\":4096},{\"object\":\"k/ckpt/2\",\"problem\":\"doesn't"
+                               + " match its CRC\",\"snapshot\":null,\"offset\":null,\"length\":null}]}\n");
     }
 }

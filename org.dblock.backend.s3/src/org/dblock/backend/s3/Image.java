@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.UUID;
 
 /**
  * A state as it was at one slot, while it is being written down: its pages don't change until it is released. Made and
@@ -62,6 +63,19 @@ final class Image {
             page.frozen++;
             pages.add(new Numbered(n, page));
         }
+    }
+
+    /** Its map and the objects that this points to, without the rest of the state. */
+    State shown(UUID volume) {
+        State state = new State(volume, 0, new Rules());
+        for (Numbered each : pages) state.map.put(each.number, each.page);
+        ByteBuffer in = objects.duplicate().order(ByteOrder.LITTLE_ENDIAN);
+        for (int n = in.getInt(); n > 0; n--) {
+            long object = in.getLong();
+            state.add(object, new State.Stored(in.getInt(), in.getInt(), in.getInt(), in.getInt()));
+            in.getLong();
+        }
+        return state;
     }
 
     void release() {

@@ -10,11 +10,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.dblock.api.Inspection;
 
 /**
- * Reads a volume where it lies in the bucket and verifies it, without owning it: whoever does goes on. What a damaged
- * object means for the volume is told in ranges of the volume.
+ * Reads a volume and its snapshots where they lie in the bucket and verifies them, without owning the volume: whoever
+ * does goes on. What a damaged object means is told in ranges of the volume, and of each snapshot that shows it.
+ *
+ * <p>No more than one snapshot's map is in memory at a time: it is read once to learn what the snapshot needs, and
+ * again only if there is damage.
  */
 final class Inspector {
     private static final int BLOCK = Header.BLOCK;
@@ -50,13 +54,57 @@ final class Inspector {
         State state = read();
         describe(state);
         roots(state);
+        NavigableMap<Long, State.Stored> needed = new TreeMap<>();
+        need(state, needed);
+        List<Snapshot> snapshots = snapshots(state, needed);
         NavigableMap<Long, Long> log = log();
         Map<Long, Fault> faults = new TreeMap<>();
-        sizes(state, log, faults);
-        if (scrub) scrub(state, log, faults);
-        if (!faults.isEmpty()) report(current(state, faults), faults);
+        sizes(needed, log, faults);
+        if (scrub) scrub(needed, faults);
+        if (!faults.isEmpty()) report(current(state, faults), snapshots, faults);
         leftovers(state, log);
         return new Inspection(facts, damage);
+    }
+
+    private static void need(State state, Map<Long, State.Stored> needed) {
+        state.objects.forEach((object, stored) -> {
+            if (stored.live > 0) needed.putIfAbsent(object, stored);
+        });
+    }
+
+    /** Adds what the snapshots need that somebody can see or has cloned; returns those that can be read. */
+    private List<Snapshot> snapshots(State state, Map<Long, State.Stored> needed) throws IOException {
+        Snapshots known = new Snapshots(bucket, keys, new Rules(), settings.patienceNanos());
+        NavigableMap<Long, Snapshot> all = new TreeMap<>(state.snapshots);
+        // of a log that can't be read to its end, or made since it was read
+        for (Snapshots.Entry each : known.list())
+            all.putIfAbsent(each.slot(), new Snapshot(each.slot(), each.name(), 0, 0));
+        for (long slot : known.deleted()) if (known.users(slot).isEmpty()) all.remove(slot);
+        List<Snapshot> readable = new ArrayList<>();
+        for (Snapshot each : all.values()) {
+            try {
+                need(shown(each), needed);
+                readable.add(each);
+            } catch (ObjectStore.Missing | Corruption e) {
+                if (e instanceof ObjectStore.Missing && known.deleted().contains(each.slot)) continue; // since
+                damage.add(new Inspection.Damage(
+                        keys.snapshot(each.slot, each.name), "can't be read: " + e.getMessage(), each.name, -1, 0));
+            }
+        }
+        if (!all.isEmpty())
+            facts.put("snapshots", all.values().stream().map(each -> each.name).collect(Collectors.joining(", ")));
+        return readable;
+    }
+
+    /** What a snapshot shows; one that its owner has not written down yet is what the log says. */
+    private State shown(Snapshot snapshot) throws IOException {
+        Checkpoints checkpoints = new Checkpoints(bucket, keys, format.volume(), new Rules(), settings.patienceNanos());
+        try {
+            return checkpoints.load(keys.snapshot(snapshot.slot, snapshot.name), snapshot.slot);
+        } catch (ObjectStore.Missing e) {
+            if (snapshot.image == null) throw e;
+            return snapshot.image.shown(format.volume());
+        }
     }
 
     private Fence fence() {
@@ -75,6 +123,7 @@ final class Inspector {
                 damage.add(new Inspection.Damage(
                         keys.format(),
                         "what it begins with can't be read, so it can't be opened: " + e.getMessage(),
+                        "",
                         -1,
                         0));
                 return new State(format.volume(), format.size(), new Rules());
@@ -86,6 +135,7 @@ final class Inspector {
             damage.add(new Inspection.Damage(
                     end,
                     "the log can be read up to the slot before: " + fault + "; the volume can't be opened",
+                    "",
                     -1,
                     0));
             cutOff(state);
@@ -101,11 +151,11 @@ final class Inspector {
                 Header header = Fence.readHeader(bucket, item.key(), settings.patienceNanos());
                 if (header.type != Header.Type.DATA) continue;
                 for (int i = 0; i < header.extents; i++)
-                    add(item.key(), "written after what is damaged", header.lba[i], header.blocks[i]);
+                    add(item.key(), "written after what is damaged", "", header.lba[i], header.blocks[i]);
             } catch (ObjectStore.Missing e) {
                 // collected since
             } catch (Corruption e) {
-                damage.add(new Inspection.Damage(item.key(), e.getMessage(), -1, 0));
+                damage.add(new Inspection.Damage(item.key(), e.getMessage(), "", -1, 0));
             }
         }
     }
@@ -144,7 +194,7 @@ final class Inspector {
             } catch (ObjectStore.Missing | Corruption e) {
                 if (isGone(root.key())) continue;
                 facts.put(title, "damaged");
-                damage.add(new Inspection.Damage(root.key(), e.getMessage(), -1, 0));
+                damage.add(new Inspection.Damage(root.key(), e.getMessage(), "", -1, 0));
             }
             title = "checkpoint before";
         }
@@ -170,11 +220,11 @@ final class Inspector {
         return "has " + size + " bytes instead of " + expected;
     }
 
-    /** Finds the objects with live data that are missing or have another length than they should. */
-    private void sizes(State state, NavigableMap<Long, Long> log, Map<Long, Fault> faults) throws IOException {
-        for (Map.Entry<Long, State.Stored> entry : state.objects.entrySet()) {
+    /** Finds the objects that are missing or have another length than they should. */
+    private void sizes(Map<Long, State.Stored> needed, NavigableMap<Long, Long> log, Map<Long, Fault> faults)
+            throws IOException {
+        for (Map.Entry<Long, State.Stored> entry : needed.entrySet()) {
             State.Stored stored = entry.getValue();
-            if (stored.live == 0) continue;
             Long size = log.get(entry.getKey());
             String key = keys.log(entry.getKey());
             if (!key.startsWith(keys.logs()))
@@ -198,14 +248,14 @@ final class Inspector {
         return lacking;
     }
 
-    /** Reads all objects, several at a time. */
-    private void scrub(State state, NavigableMap<Long, Long> log, Map<Long, Fault> faults) throws IOException {
-        List<Long> objects = new ArrayList<>(state.objects.keySet());
-        objects.removeIf(object -> faults.containsKey(object) || state.objects.get(object).live == 0);
+    /** Reads all objects once, several at a time. */
+    private void scrub(Map<Long, State.Stored> needed, Map<Long, Fault> faults) throws IOException {
+        List<Long> objects = new ArrayList<>(needed.keySet());
+        objects.removeIf(faults::containsKey);
         long[] counts = new long[3]; // next, ended, bytes
         IOException[] failure = new IOException[1];
         for (int i = 0; i < READERS; i++)
-            scheduler.run("scrub", () -> scrubSome(state, objects, counts, faults, failure));
+            scheduler.run("scrub", () -> scrubSome(needed, objects, counts, faults, failure));
         scheduler.lock();
         while (counts[1] < READERS) scheduler.await(1_000_000_000L);
         scheduler.unlock();
@@ -214,7 +264,11 @@ final class Inspector {
     }
 
     private void scrubSome(
-            State state, List<Long> objects, long[] counts, Map<Long, Fault> faults, IOException[] failure) {
+            Map<Long, State.Stored> needed,
+            List<Long> objects,
+            long[] counts,
+            Map<Long, Fault> faults,
+            IOException[] failure) {
         while (true) {
             scheduler.lock();
             int i = (int) counts[0]++;
@@ -226,7 +280,7 @@ final class Inspector {
             scheduler.unlock();
             if (over) return;
             long object = objects.get(i);
-            State.Stored stored = state.objects.get(object);
+            State.Stored stored = needed.get(object);
             Fault fault = null;
             IOException trouble = null;
             try {
@@ -280,32 +334,46 @@ final class Inspector {
         }
     }
 
-    /** Tells which ranges of the volume are in blocks that are damaged. */
-    private void report(State state, Map<Long, Fault> faults) {
+    /** Tells which ranges of the volume, and of its snapshots, are in blocks that are damaged. */
+    private void report(State state, List<Snapshot> snapshots, Map<Long, Fault> faults) throws IOException {
+        report(state, "", faults);
+        Snapshots known = new Snapshots(bucket, keys, new Rules(), settings.patienceNanos());
+        for (long slot : known.deleted())
+            if (known.users(slot).isEmpty()) snapshots.removeIf(each -> each.slot == slot); // since
+        for (Snapshot each : snapshots) {
+            try {
+                report(shown(each), each.name, faults);
+            } catch (ObjectStore.Missing e) {
+                // deleted in this moment
+            }
+        }
+    }
+
+    private void report(State state, String snapshot, Map<Long, Fault> faults) {
         state.map.visit((lba, blocks, object, at) -> {
             Fault fault = faults.get(object);
             if (fault == null) return;
             for (int i = fault.blocks.nextSetBit(at); i >= 0 && i < at + blocks; ) {
                 int end = Math.min(fault.blocks.nextClearBit(i), at + blocks);
-                add(keys.log(object), fault.what, lba + i - at, end - i);
+                add(keys.log(object), fault.what, snapshot, lba + i - at, end - i);
                 i = fault.blocks.nextSetBit(end);
             }
         });
     }
 
     /** Adds a range, to the one before it where it goes on. */
-    private void add(String object, String what, long lba, long blocks) {
+    private void add(String object, String what, String snapshot, long lba, long blocks) {
         if (!damage.isEmpty()) {
             Inspection.Damage last = damage.get(damage.size() - 1);
             boolean follows = last.offset() >= 0 && last.offset() + last.length() == lba * BLOCK;
-            if (follows && last.object().equals(object) && last.problem().equals(what)) {
+            if (follows && last.equals(new Inspection.Damage(object, what, snapshot, last.offset(), last.length()))) {
                 damage.set(
                         damage.size() - 1,
-                        new Inspection.Damage(object, what, last.offset(), last.length() + blocks * BLOCK));
+                        new Inspection.Damage(object, what, snapshot, last.offset(), last.length() + blocks * BLOCK));
                 return;
             }
         }
-        damage.add(new Inspection.Damage(object, what, lba * BLOCK, blocks * BLOCK));
+        damage.add(new Inspection.Damage(object, what, snapshot, lba * BLOCK, blocks * BLOCK));
     }
 
     /** Counts what nothing needs and only a late put leaves. */
