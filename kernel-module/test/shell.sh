@@ -9,6 +9,7 @@ mkdir -p "$mnt"
 serve() {
 	local name=$1 size=$2
 	shift 2
+	rm -f "$work/server.log" # the last server's would do
 	"$bin/sample_ramdisk" "$@" "$name" "$size" >"$work/server.log" &
 	server=$!
 	eventually grep -q "^/dev/$name" "$work/server.log"
