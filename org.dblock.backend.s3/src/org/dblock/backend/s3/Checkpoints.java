@@ -20,9 +20,6 @@ import java.util.function.Predicate;
  */
 final class Checkpoints {
     static final int VERSION = 2;
-    /** The version without snapshots. */
-    private static final int FIRST_VERSION = 1;
-
     static final long MAGIC = 0x31544f4f4b4c4244L; // "DBLKOOT1"
     private static final int PART_BYTES = 4 << 20;
 
@@ -89,19 +86,18 @@ final class Checkpoints {
     State load(String rootKey, long slot) throws IOException {
         State state = new State(volume, 0, rules);
         ByteBuffer in = wholeRoot(rootKey);
-        int version = in.getInt(Math.min(8, in.limit() - 4));
         ExtentPage.Part[] parts = begin(state, in, "checkpoint " + rootKey, slot);
         pages(state, in, parts);
         for (int n = in.getInt(); n > 0; n--) {
             long object = in.getLong();
             State.Stored stored = new State.Stored(in.getInt(), in.getInt(), in.getInt(), in.getInt());
-            if (version >= VERSION) stored.died = in.getLong();
+            stored.died = in.getLong();
             if (object >>> Keys.GENERATION > keys.generations())
                 throw new Corruption("checkpoint " + rootKey + " points to an ancestor that the volume doesn't have");
             state.add(object, stored);
         }
         Set<String> needed = names(parts);
-        if (version >= VERSION) snapshots(state, in);
+        snapshots(state, in);
         if (rules.keepsPartsOfSnapshots()) for (Snapshot each : state.snapshots.values()) needed.addAll(each.parts);
         List<Long> dead = new ArrayList<>();
         state.objects.forEach((object, stored) -> {
@@ -122,8 +118,8 @@ final class Checkpoints {
     private ExtentPage.Part[] begin(State state, ByteBuffer in, String what, long slot) throws IOException {
         if (in.remaining() < 108 || in.getLong() != MAGIC) throw new Corruption(what + " has no magic number");
         int version = in.getInt();
-        if (version < FIRST_VERSION || version > VERSION)
-            throw new Corruption(what + " has format version " + version + ": this gateway knows up to " + VERSION);
+        if (version != VERSION)
+            throw new Corruption(what + " has format version " + version + ": this gateway knows " + VERSION);
         if (in.getInt(in.limit() - 4) != Header.crcOf(in, 0, in.limit() - 4))
             throw new Corruption(what + " doesn't match its CRC");
         in.limit(in.limit() - 4);

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.UUID;
 import org.dblock.api.BlockException;
 import org.junit.jupiter.api.AfterEach;
@@ -47,6 +48,25 @@ class CheckpointsTest {
         state.apply(header);
         checkpoints(new Bucket(store, scheduler, "test")).write(state, 1, scheduler);
         assertThat(store.objects.keySet()).as("a root doesn't say so").noneMatch(key -> key.startsWith(keys.roots()));
+    }
+
+    @Test
+    void aRootOfAnotherVersionIsRefused() throws Exception {
+        write(0);
+        Checkpoints checkpoints = checkpoints(new Bucket(store, scheduler, "test"));
+        checkpoints.write(state, 1, scheduler);
+        String root = checkpoints.newest();
+        for (int version : new int[] {Checkpoints.VERSION - 1, Checkpoints.VERSION + 1, Checkpoints.VERSION}) {
+            ByteBuffer bytes = ByteBuffer.wrap(store.objects.get(root)).order(ByteOrder.LITTLE_ENDIAN);
+            int end = bytes.limit() - 4;
+            bytes.putInt(8, version).putInt(end, Header.crcOf(bytes, 0, end));
+            if (version == Checkpoints.VERSION)
+                assertThat(checkpoints.load(root).slot).isEqualTo(1);
+            else
+                assertThatThrownBy(() -> checkpoints.load(root))
+                        .isInstanceOf(Corruption.class)
+                        .hasMessageContaining("version " + version + ": this gateway knows " + Checkpoints.VERSION);
+        }
     }
 
     @Test
