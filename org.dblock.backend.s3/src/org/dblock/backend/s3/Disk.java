@@ -12,7 +12,7 @@ interface Disk extends Closeable {
     /**
      * Makes a new file of written zeroes in place of what is there.
      *
-     * @param keep whether what is there is put aside, where it is kept for inspection but never read again
+     * @param keep whether what is there is put aside, where it is kept for some time, and never read by a gateway again
      */
     void replace(long bytes, boolean keep) throws IOException;
 
@@ -23,7 +23,7 @@ interface Disk extends Closeable {
     /** Makes all earlier writes survive a crash of the host. */
     void sync() throws IOException;
 
-    /** Removes the file. */
+    /** Removes the file, and those that were put aside. */
     void delete() throws IOException;
 
     @Override

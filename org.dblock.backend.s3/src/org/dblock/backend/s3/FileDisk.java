@@ -10,11 +10,18 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.List;
+import java.util.stream.Stream;
 import org.dblock.api.BlockException;
 import org.dblock.api.Reason;
 
 /** A journal in a file, with a lock file beside it that is held until the journal is closed. */
 final class FileDisk implements Disk {
+    private static final System.Logger LOG = System.getLogger(FileDisk.class.getName());
+    private static final String ASIDE = ".aside";
+
     private final Path path;
     private final FileChannel lockChannel;
     private FileChannel channel;
@@ -55,8 +62,7 @@ final class FileDisk implements Disk {
         if (channel != null) {
             channel.close();
             channel = null;
-            Path aside = path.resolveSibling(path.getFileName() + "." + System.currentTimeMillis() + ".aside");
-            if (keep) Files.move(path, aside, StandardCopyOption.ATOMIC_MOVE);
+            if (keep) putAside();
             else Files.delete(path);
         }
         FileChannel fresh = open();
@@ -78,6 +84,66 @@ final class FileDisk implements Disk {
         try (FileChannel folder = FileChannel.open(path.getParent(), StandardOpenOption.READ)) {
             folder.force(true);
         }
+    }
+
+    private void putAside() throws IOException {
+        Path aside = path.resolveSibling(path.getFileName() + "." + System.currentTimeMillis() + ASIDE);
+        Files.move(path, aside, StandardCopyOption.ATOMIC_MOVE);
+        LOG.log(System.Logger.Level.WARNING, "journal {0} is put aside as {1}", path, aside);
+    }
+
+    /** The files that were put aside. */
+    private static List<Path> aside(Path journal) throws IOException {
+        if (!Files.isDirectory(journal.getParent())) return List.of();
+        String begin = journal.getFileName() + ".";
+        try (Stream<Path> files = Files.list(journal.getParent())) {
+            return files.filter(file -> {
+                        String name = file.getFileName().toString();
+                        return name.startsWith(begin) && name.endsWith(ASIDE);
+                    })
+                    .sorted()
+                    .toList();
+        }
+    }
+
+    /**
+     * Deletes what was put aside of a journal more than so many days before, and says so; of the others it says where
+     * they are and when they go.
+     *
+     * @param days 0: they stay
+     * @param now milliseconds since 1970
+     */
+    static void expire(String volume, Path journal, int days, long now) {
+        try {
+            for (Path file : aside(journal)) expire(volume, journal, file, days, now);
+        } catch (IOException e) {
+            LOG.log(System.Logger.Level.WARNING, "what was put aside of " + journal + " stays", e);
+        }
+    }
+
+    private static void expire(String volume, Path journal, Path file, int days, long now) throws IOException {
+        String name = file.getFileName().toString();
+        long since;
+        try {
+            since = Long.parseLong(
+                    name.substring(journal.getFileName().toString().length() + 1)
+                            .replace(ASIDE, ""));
+        } catch (NumberFormatException e) {
+            return; // somebody has renamed it: it is theirs
+        }
+        Instant end = Instant.ofEpochMilli(since).plus(days, ChronoUnit.DAYS);
+        boolean over = days > 0 && end.toEpochMilli() <= now;
+        String what = "volume '" + volume + "': " + file + ", a journal that was put aside at "
+                + Instant.ofEpochMilli(since) + ", ";
+        if (over) Files.delete(file);
+        LOG.log(
+                System.Logger.Level.WARNING,
+                what
+                        + (over
+                                ? "is deleted after " + days + " days"
+                                : days > 0
+                                        ? "is kept, and deleted when the volume is opened after " + end
+                                        : "is kept until somebody deletes it"));
     }
 
     @Override
@@ -104,6 +170,7 @@ final class FileDisk implements Disk {
         if (channel != null) channel.close();
         channel = null;
         Files.deleteIfExists(path);
+        for (Path file : aside(path)) Files.delete(file);
     }
 
     @Override
@@ -112,7 +179,7 @@ final class FileDisk implements Disk {
             if (channel != null) channel.close();
             lockChannel.close();
         } catch (IOException e) {
-            System.getLogger(FileDisk.class.getName()).log(System.Logger.Level.WARNING, "closing " + path, e);
+            LOG.log(System.Logger.Level.WARNING, "closing " + path, e);
         }
     }
 }

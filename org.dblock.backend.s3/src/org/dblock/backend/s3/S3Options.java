@@ -64,6 +64,13 @@ import org.osgi.service.metatype.annotations.Option;
             min = "0")
     int maxLagSeconds() default 0;
 
+    @AttributeDefinition(
+            required = false,
+            description = "days that a journal is kept which was put aside because another host has taken the volume"
+                    + " over; 0: until somebody deletes it",
+            min = "0")
+    int asideDays() default 30;
+
     @AttributeDefinition(required = false, description = "memory for the read cache, for this volume", min = "0")
     long cacheSize() default 64 << 20;
 

@@ -164,6 +164,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         range("diskCacheSize", options.diskCacheSize(), 0, 1L << 40);
         range("objectSize", options.objectSize(), 64 << 10, 64 << 20);
         range("maxLagSeconds", options.maxLagSeconds(), 0, 86400);
+        range("asideDays", options.asideDays(), 0, 36500);
         range("timeoutSeconds", options.timeoutSeconds(), 1, 86400);
         range("collectBelow", options.collectBelow(), 0, 95);
         range("collectRate", options.collectRate(), 4096, 1L << 40);
@@ -266,7 +267,8 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         Disk disk = null;
         DiskCache cache = null;
         try {
-            disk = journals.open(folder.resolve(format.volume() + ".journal"));
+            Path journal = folder.resolve(format.volume() + ".journal");
+            disk = journals.open(journal);
             Opening opening = new Opening(
                     spec.volume(),
                     format,
@@ -279,6 +281,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                     RULES,
                     session.options.takeover());
             opening.run();
+            FileDisk.expire(spec.volume(), journal, session.options.asideDays(), session.scheduler.millis());
             cache = diskCache(session.options, spec.volume(), format.volume());
             S3Volume volume = new S3Volume(
                     spec.volume(),
