@@ -72,7 +72,8 @@ def large_requests(backend):
     before = gateway_count(name, "write")
     run("dd", "if=/run/data", f"of=/dev/{name}", "bs=4M", "oflag=direct", "status=none")
     writes = gateway_count(name, "write") - before
-    check(f"{backend}: 8 MiB are written by 8 requests", writes == 8, writes)
+    # where pages lie together by chance, newer kernels begin with bios of more than 1 MiB, and send what is left over on its own
+    check(f"{backend}: 8 MiB are written by 8 requests or a few more", 8 <= writes <= 12, writes)
     run("dd", f"if=/dev/{name}", "of=/run/back", "bs=4M", "count=2", "iflag=direct", "status=none")
     with open("/run/back", "rb") as file:
         same = hashlib.sha256(file.read()).digest() == hashlib.sha256(data).digest()
