@@ -3,9 +3,11 @@ package org.dblock.backend.s3;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import org.dblock.api.Size;
@@ -43,7 +45,7 @@ final class ReadCache {
         }
     }
 
-    /** Lines that one request reads, and nobody else meanwhile. */
+    /** Neighbouring lines for one request. */
     private record Run(long slot, State.Stored stored, int line, int count) {
         Key key(int i) {
             return new Key(slot, stored.crc, line + i);
@@ -91,49 +93,71 @@ final class ReadCache {
         }
     }
 
-    /** Reads some stretches into the cache. */
-    void load(List<Stretch> stretches) throws IOException {
-        ahead(stretches);
-        for (Stretch stretch : stretches)
-            for (int line = stretch.firstLine(); line <= stretch.lastLine(); line++) line(stretch, line);
-    }
-
     /**
-     * Begins to read what the cache lacks of some stretches that are going to be read in this order: all but the first
-     * request, which the caller will make.
+     * Reads what the cache lacks of some stretches that are read in this order: neighbours of one object in one
+     * request, whatever lies between them in the volume, and several requests at a time. Returns when all are under
+     * way, and those of the calling thread done.
      */
-    void ahead(List<Stretch> stretches) {
-        List<Run> runs = new ArrayList<>();
-        scheduler.lock();
-        try {
-            long wanted = 0;
-            for (Stretch stretch : stretches) wanted += stretch.lastLine() - stretch.firstLine() + 1;
-            // what doesn't fit would be gone when it is to be read
-            if (wanted < 2 || wanted * LINE_BYTES > capacity / 2 || bucket.ending()) return;
-            for (Stretch stretch : stretches) {
-                for (int line = stretch.firstLine(); line <= stretch.lastLine() && ahead < MOST_AHEAD; ) {
-                    Run run = claim(stretch, line);
-                    line += Math.max(1, run.count);
-                    if (run.count == 0) continue;
-                    runs.add(run);
-                    if (runs.size() > 1) ahead++;
-                }
-            }
-            if (!runs.isEmpty()) unclaim(runs.remove(0));
-        } finally {
-            scheduler.unlock();
-        }
-        for (Run run : runs) {
+    void load(List<Stretch> stretches) throws IOException {
+        List<Run> plan = plan(stretches);
+        // a single line is no more than what its reader asks for
+        if (plan.size() == 1 && plan.get(0).count == 1) return;
+        for (int next = 0; next < plan.size(); ) {
+            List<Run> runs = new ArrayList<>();
+            scheduler.lock();
             try {
-                scheduler.run("read", () -> fetchAhead(run));
-            } catch (RuntimeException | Error e) {
-                // no thread for it: whoever really reads it does so itself
-                LOG.log(System.Logger.Level.DEBUG, "volume " + volume + ": nothing is read ahead: " + e);
-                scheduler.lock();
-                unclaim(run);
-                ahead--;
+                if (bucket.ending()) return;
+                // one for this thread, however many there are
+                while (next < plan.size() && (runs.isEmpty() || ahead < MOST_AHEAD)) {
+                    Run wanted = plan.get(next++);
+                    for (int line = wanted.line; line < wanted.line + wanted.count; ) {
+                        Run run = claim(wanted, line);
+                        line += Math.max(1, run.count);
+                        if (run.count == 0) continue;
+                        if (!runs.isEmpty()) ahead++;
+                        runs.add(run);
+                    }
+                }
+            } finally {
                 scheduler.unlock();
             }
+            for (int i = 1; i < runs.size(); i++) begin(runs.get(i));
+            if (!runs.isEmpty()) fetch(runs.get(0));
+        }
+    }
+
+    /** The lines of some stretches, each once and in order of need; no more than fit until they are read. */
+    private List<Run> plan(List<Stretch> stretches) {
+        List<Run> plan = new ArrayList<>();
+        Map<Long, Integer> latest = new HashMap<>();
+        Set<Key> planned = new HashSet<>();
+        for (Stretch stretch : stretches) {
+            for (int line = stretch.firstLine(); line <= stretch.lastLine(); line++) {
+                if (!planned.add(new Key(stretch.slot, stretch.stored.crc, line))) continue;
+                if ((long) planned.size() * LINE_BYTES > capacity / 2) return plan;
+                Integer at = latest.get(stretch.slot);
+                Run last = at == null ? null : plan.get(at);
+                if (last != null && last.line + last.count == line && last.count < RUN) {
+                    plan.set(at, new Run(last.slot, last.stored, last.line, last.count + 1));
+                } else {
+                    latest.put(stretch.slot, plan.size());
+                    plan.add(new Run(stretch.slot, stretch.stored, line, 1));
+                }
+            }
+        }
+        return plan;
+    }
+
+    private void begin(Run run) {
+        try {
+            scheduler.run("read", () -> fetchAhead(run));
+        } catch (RuntimeException | Error e) {
+            // no thread for it: whoever really reads it does so itself
+            LOG.log(System.Logger.Level.DEBUG, "volume " + volume + ": nothing is read ahead: " + e);
+            scheduler.lock();
+            unclaim(run);
+            ahead--;
+            scheduler.unlock();
         }
     }
 
@@ -149,17 +173,15 @@ final class ReadCache {
         }
     }
 
-    /**
-     * As much of a stretch from a line on as is missing, nobody reads, and one request may have; call with the lock.
-     */
-    private Run claim(Stretch stretch, int line) {
+    /** As much of a run from a line on as is missing and nobody reads; call with the lock. */
+    private Run claim(Run wanted, int line) {
         int count = 0;
-        while (count < RUN && line + count <= stretch.lastLine()) {
-            Key key = new Key(stretch.slot, stretch.stored.crc, line + count);
+        while (line + count < wanted.line + wanted.count) {
+            Key key = new Key(wanted.slot, wanted.stored.crc, line + count);
             if (lines.containsKey(key) || !coming.add(key)) break;
             count++;
         }
-        return new Run(stretch.slot, stretch.stored, line, count);
+        return new Run(wanted.slot, wanted.stored, line, count);
     }
 
     private void unclaim(Run run) {
@@ -169,6 +191,7 @@ final class ReadCache {
 
     private byte[] line(Stretch stretch, int line) throws IOException {
         Key key = new Key(stretch.slot, stretch.stored.crc, line);
+        Run wanted = new Run(stretch.slot, stretch.stored, line, Math.min(RUN, stretch.lastLine() - line + 1));
         Run run;
         scheduler.lock();
         try {
@@ -178,7 +201,7 @@ final class ReadCache {
                     hits++;
                     return data;
                 }
-                run = claim(stretch, line);
+                run = claim(wanted, line);
                 if (run.count > 0) break;
                 scheduler.await(patience);
             }

@@ -30,6 +30,7 @@ final class S3Reader implements WholeBlocks {
     private final Scheduler scheduler;
     private final Bucket bucket;
     private final ReadCache cache;
+    private final ReadAhead readAhead;
     private final Geometry geometry;
     private final End onClose;
     private boolean closed;
@@ -73,6 +74,7 @@ final class S3Reader implements WholeBlocks {
         this.onClose = onClose;
         cache = new ReadCache(
                 bucket, keys, scheduler, settings.patienceNanos(), settings.cacheBytes(), state.volume, null);
+        readAhead = new ReadAhead(scheduler, settings.cacheBytes());
         geometry = new Geometry(
                 (state.size + BLOCK - 1) / BLOCK * BLOCK,
                 BLOCK,
@@ -140,8 +142,15 @@ final class S3Reader implements WholeBlocks {
         int start = into.position();
         int limit = into.limit();
         long lba = offset / BLOCK;
+        int blocks = (limit - start) / BLOCK;
+        readAhead.before(lba, blocks, geometry.size() / BLOCK, this::load);
         while (into.remaining() >= 8) into.putLong(0);
-        for (Piece piece : pieces(lba, (limit - start) / BLOCK)) {
+        try {
+            if (blocks > 1) cache.load(stretches(lba, blocks));
+        } catch (ObjectStore.Missing e) {
+            // is told below, with the slot
+        }
+        for (Piece piece : pieces(lba, blocks)) {
             State.Stored stored = state.objects.get(piece.object);
             if (stored == null) throw new Corruption(name + ": slot " + piece.object + " is not in the log");
             int at = start + (int) (piece.lba - lba) * BLOCK;
@@ -158,6 +167,24 @@ final class S3Reader implements WholeBlocks {
             }
         }
         into.limit(limit).position(limit);
+    }
+
+    private List<ReadCache.Stretch> stretches(long lba, int blocks) {
+        List<ReadCache.Stretch> stretches = new ArrayList<>();
+        for (Piece piece : pieces(lba, blocks)) {
+            State.Stored stored = state.objects.get(piece.object);
+            if (stored != null) stretches.add(new ReadCache.Stretch(piece.object, stored, piece.at, piece.blocks));
+        }
+        return stretches;
+    }
+
+    /** Reads a range into the cache. */
+    private void load(long lba, int blocks) {
+        try {
+            cache.load(stretches(lba, blocks));
+        } catch (IOException e) {
+            // whoever really reads it will be told
+        }
     }
 
     @Override

@@ -376,7 +376,7 @@ final class S3Volume implements WholeBlocks {
 
     private boolean readOnce(ByteBuffer into, int start, long lba, int blocks) throws IOException {
         List<Piece> pieces = pieces(lba, blocks);
-        if (blocks > 1) cache.ahead(stretches(pieces));
+        if (blocks > 1) cache.load(stretches(pieces));
         long next = lba;
         for (Piece piece : pieces) {
             zero(into, start, lba, next, piece.lba);

@@ -94,12 +94,62 @@ class ReadPathTest {
     }
 
     @Test
+    void neighboursAreReadInOneRequestThoughBlocksBetweenThemWereOverwritten() throws Exception {
+        written(bucket, MIB, false).close();
+        try (BlockVolume volume = open(bucket)) {
+            // every eighth block, so that no two lines of an object belong to one stretch of the volume
+            for (int at = 0; at < SIZE; at += 8 * Header.BLOCK) {
+                for (int i = 0; i < Header.BLOCK; i++) content[at + i] ^= 1;
+                volume.write(
+                        ByteBuffer.allocateDirect(Header.BLOCK)
+                                .put(content, at, Header.BLOCK)
+                                .flip(),
+                        at,
+                        false);
+            }
+        }
+        try (BlockVolume volume = open(bucket)) {
+            bucket.gets.set(0);
+            for (int at = 0; at < SIZE; at += MIB) check(volume, at, MIB);
+            // 256 lines of what was written first and 32 of the rest; a request for each would be 288
+            assertThat(bucket.gets.get()).isLessThanOrEqualTo(96);
+        }
+    }
+
+    @Test
+    void aReaderInSequenceHasManyRequestsUnderWayThoughTheVolumeIsInManyPieces() throws Exception {
+        // each block of it a piece, many more than lines
+        try (BlockVolume volume = written(bucket, Header.BLOCK, true)) {
+            bucket.delay = 50;
+            for (int at = 0; at < SIZE; at += MIB) check(volume, at, MIB);
+            bucket.delay = 0;
+            assertThat(bucket.mostGets.get()).isGreaterThanOrEqualTo(4);
+            assertThat(bucket.gets.get()).isLessThanOrEqualTo(96);
+        }
+    }
+
+    @Test
     void aClientThatReadsInSequenceHasManyRequestsUnderWay() throws Exception {
         try (BlockVolume volume = written(bucket, MIB, false)) {
             bucket.delay = 50;
             for (int at = 0; at < SIZE; at += MIB) check(volume, at, MIB);
             bucket.delay = 0;
             assertThat(bucket.mostGets.get()).isGreaterThanOrEqualTo(4);
+        }
+    }
+
+    @Test
+    void aReaderThatDoesNotOwnTheVolumeReadsAheadToo() throws Exception {
+        written(bucket, MIB, false).close();
+        try (BlockVolume volume =
+                new S3Store(folder.resolve("another"), options -> bucket).open(spec().withReadOnly(true))) {
+            bucket.gets.set(0);
+            bucket.mostGets.set(0);
+            bucket.delay = 50;
+            for (int at = 0; at < SIZE; at += MIB) check(volume, at, MIB);
+            bucket.delay = 0;
+            assertThat(bucket.mostGets.get()).isGreaterThanOrEqualTo(4);
+            assertThat(bucket.gets.get()).isBetween(24, 64);
         }
     }
 
