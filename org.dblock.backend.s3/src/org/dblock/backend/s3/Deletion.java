@@ -12,6 +12,8 @@ import java.util.UUID;
  * that was interrupted is completed by the next.
  */
 final class Deletion {
+    private static final System.Logger LOG = System.getLogger(Deletion.class.getName());
+
     private final Bucket bucket;
     private final String prefix;
     private final Rules rules;
@@ -31,29 +33,40 @@ final class Deletion {
 
     /** Deletes what nobody uses of all volumes that are deleted; returns how many have to stay. */
     int purge() throws IOException {
+        return purge(null);
+    }
+
+    /** The same; of one volume also if its format is unreadable. */
+    int purge(UUID damaged) throws IOException {
         while (true) {
             boolean erased = false;
             int left = 0;
             for (ObjectStore.Item item : bucket.listAll(Keys.graves(prefix), patience)) {
                 UUID volume =
                         UUID.fromString(item.key().substring(Keys.graves(prefix).length()));
-                if (erase(volume)) erased = true;
+                if (erase(volume, volume.equals(damaged))) erased = true;
                 else left++;
             }
             if (left == 0 || !erased) return left; // the end of a clone may be that of its parent
         }
     }
 
-    private boolean erase(UUID volume) throws IOException {
+    private boolean erase(UUID volume, boolean damaged) throws IOException {
         Keys keys = new Keys(prefix, volume);
-        Format format = Format.find(bucket, keys, patience);
+        Format format = null;
+        try {
+            format = Format.find(bucket, keys, patience);
+        } catch (Corruption e) {
+            if (!damaged) {
+                LOG.log(System.Logger.Level.WARNING, "deleted volume " + volume + " stays: " + e.getMessage());
+                return false;
+            }
+        }
         if (format != null && new Snapshots(bucket, keys, rules, patience).isUsed()) return false;
         erase(keys); // without a format: what was put since, by who came late
-        if (format != null) {
-            if (format.isClone())
-                bucket.delete(List.of(format.keys(prefix).parent().pin(format.base(), volume.toString())), patience);
-            bucket.delete(List.of(keys.format()), patience);
-        }
+        if (format != null && format.isClone())
+            bucket.delete(List.of(format.keys(prefix).parent().pin(format.base(), volume.toString())), patience);
+        if (format != null || damaged) bucket.delete(List.of(keys.format()), patience);
         bucket.delete(List.of(new Keys(prefix, volume).grave()), patience);
         return true;
     }

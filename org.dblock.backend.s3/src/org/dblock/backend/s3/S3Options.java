@@ -38,6 +38,11 @@ import org.osgi.service.metatype.annotations.Option;
 
     @AttributeDefinition(
             required = false,
+            description = "for delete-volume only: whether to erase a volume that is too damaged to be opened")
+    boolean eraseDamaged() default false;
+
+    @AttributeDefinition(
+            required = false,
             description = "VOLUME@SNAPSHOT: what a new volume begins with, as a clone; or, read-only, what is shown")
     String snapshot() default "";
 

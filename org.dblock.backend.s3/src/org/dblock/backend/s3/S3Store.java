@@ -215,6 +215,8 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                     Reason.INVALID, "size " + spec.size() + ": must be a multiple of " + blockSize + ", at most 64T");
         Session session = session(spec);
         try {
+            if (session.options.eraseDamaged())
+                throw new BlockException(Reason.INVALID, "option eraseDamaged: is for delete-volume only");
             WholeBlocks volume = open(session, spec);
             // the volume itself knows nothing of small blocks, nor does the store: they are this opening's
             if (volume.size() % blockSize != 0) blockSize = SMALLEST;
@@ -652,6 +654,52 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     @Override
     public void delete(VolumeSpec spec) throws IOException {
+        try {
+            deleteSound(spec);
+        } catch (Corruption e) {
+            erase(spec, e);
+        }
+    }
+
+    /** Deletes all that there is of a volume that can't be taken over for that. */
+    private void erase(VolumeSpec spec, Corruption damage) throws IOException {
+        Session session = session(spec);
+        try {
+            UUID volume = named(session, session.nameKey());
+            if (volume == null) return;
+            Keys keys = session.keys(volume);
+            if (!session.options.eraseDamaged())
+                throw new Corruption(damage.getMessage() + ": so it can't be deleted as others are; delete-volume with"
+                        + " the option eraseDamaged=true erases all that is below " + keys.all());
+            Erasure erasure = new Erasure(
+                    spec.volume(),
+                    volume,
+                    session.options.prefix(),
+                    session.bucket,
+                    session.scheduler,
+                    session.settings,
+                    RULES);
+            erasure.refuseIfUsed(session.options.takeover());
+            String id = session.options.endpoint() + "/" + session.options.bucket() + "/" + volume;
+            claim(id, "volume '" + spec.volume() + "'");
+            try (Disk journal = journals.open(folder.resolve(volume + ".journal"))) {
+                erasure.stopOwner();
+                Deletion deletion = deletion(session);
+                deletion.bury(volume);
+                deletion.purge(volume);
+                // last: as long as it has a name an erasure that was interrupted can be asked for again
+                unname(session, session.nameKey(), volume);
+                journal.delete();
+            } finally {
+                release(id);
+            }
+            LOG.log(System.Logger.Level.WARNING, "volume '" + spec.volume() + "' is erased: " + damage.getMessage());
+        } finally {
+            session.close();
+        }
+    }
+
+    private void deleteSound(VolumeSpec spec) throws IOException {
         Session session = session(spec);
         Format format;
         try {

@@ -142,6 +142,14 @@ final class Snapshots {
         return who(keys.pins(slot) + READER, READER);
     }
 
+    /** Which clones need any of the volume's snapshots. */
+    List<String> clones() throws IOException {
+        if (!isUsed()) return List.of(); // takes away the pins of those that never came to be
+        List<String> users = who(keys.pins(), "");
+        users.removeAll(readers());
+        return users;
+    }
+
     /** Who reads any of the volume's snapshots. */
     List<String> readers() throws IOException {
         return who(keys.pins(), READER);
