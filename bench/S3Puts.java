@@ -24,7 +24,7 @@ class S3Puts {
                 .endpointOverride(URI.create(args[0]))
                 .requestChecksumCalculation(RequestChecksumCalculation.WHEN_REQUIRED)
                 .addPlugin(LegacyMd5Plugin.create())
-                .serviceConfiguration(s3 -> s3.chunkedEncodingEnabled(false))
+                .serviceConfiguration(s3 -> s3.chunkedEncodingEnabled(false).expectContinueEnabled(false))
                 .build();
         String prefix = "bare/" + UUID.randomUUID() + "/";
         AtomicLong puts = new AtomicLong();
