@@ -22,6 +22,7 @@ import java.util.function.Consumer;
 final class Wire {
     private static final Consumer<SelectionKey> NOTHING = key -> {};
     private static final int GATHER = 64;
+    private static final int VAIN = 8;
 
     /** What a connection's requests in flight may take, together: one of the largest, or many small ones. */
     private static final int MOST_CHARGED = Nbd.MAX_PAYLOAD;
@@ -49,6 +50,9 @@ final class Wire {
     private long spin;
     /** See {@link Spinners#note}. */
     private long tick;
+
+    /** How often in a row nothing had come yet. */
+    private int vain;
 
     private boolean eof;
     private volatile boolean finishing;
@@ -168,7 +172,8 @@ final class Wire {
     /** One read, after waiting for it. */
     private boolean receive(ByteBuffer into, boolean pokable) throws Disconnected {
         try {
-            int got = channel.read(into);
+            int got = look() ? channel.read(into) : 0;
+            vain = got == 0 ? vain + 1 : 0;
             if (got == 0 && spinners.most() > 0) {
                 tick = spinners.note(tick, System.nanoTime());
                 if (spin > 0 && !blocked && spinners.room()) got = spin(into);
@@ -192,6 +197,11 @@ final class Wire {
         } catch (IOException e) {
             throw new Disconnected("read failed: " + e.getMessage(), e);
         }
+    }
+
+    /** Whether to read before a wait: after several times in vain, now and then only. */
+    private boolean look() {
+        return vain < VAIN || vain % VAIN == 0;
     }
 
     /** Looks for input for a moment without sleeping; each time in vain halves the next one. */
