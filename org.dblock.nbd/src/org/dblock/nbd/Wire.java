@@ -23,6 +23,7 @@ final class Wire {
     private static final Consumer<SelectionKey> NOTHING = key -> {};
     private static final int GATHER = 64;
     private static final int VAIN = 8;
+    private static final int YIELDS = 4;
 
     /** What a connection's requests in flight may take, together: one of the largest, or many small ones. */
     private static final int MOST_CHARGED = Nbd.MAX_PAYLOAD;
@@ -176,7 +177,12 @@ final class Wire {
             vain = got == 0 ? vain + 1 : 0;
             if (got == 0 && spinners.most() > 0) {
                 tick = spinners.note(tick, System.nanoTime());
-                if (spin > 0 && !blocked && spinners.room()) got = spin(into);
+                boolean room = spinners.room();
+                if (spin > 0 && !blocked && room) got = spin(into);
+                for (int i = 0; i < YIELDS && got == 0 && !blocked && !room; i++) {
+                    Thread.yield(); // the client may be waiting for this very processor
+                    got = channel.read(into);
+                }
             }
             while (got == 0) {
                 if (finishing) return false;
