@@ -19,6 +19,9 @@ import java.util.function.Predicate;
  * begins, and the one before. Used by one thread at a time.
  */
 final class Checkpoints {
+    /** Less than this is never much. */
+    private static final long MUCH = 64 << 20;
+
     static final int VERSION = 2;
     static final long MAGIC = 0x31544f4f4b4c4244L; // "DBLKOOT1"
     private static final int PART_BYTES = 4 << 20;
@@ -49,9 +52,13 @@ final class Checkpoints {
         return first.isEmpty() ? "" : first.get(0).key();
     }
 
-    /** Whether enough was written since the last checkpoint to be worth one; call with the volume's lock. */
+    /**
+     * Whether enough was written since the last checkpoint to be worth one: so many objects, or, as objects that are
+     * dead stay until then, a quarter of what is live. Call with the volume's lock.
+     */
     static boolean due(State state, int objects, boolean idle) {
-        if (state.applied < objects) return idle && state.applied > 0;
+        boolean much = state.appliedBytes >= Math.max(MUCH, state.liveBlocks * Header.BLOCK / 4);
+        if (state.applied < objects && !much) return idle && state.applied > 0;
         if (idle || state.applied >= 16 * objects) return true;
         long dirty = 0;
         for (long n = state.map.next(0); n < state.map.limit(); n = state.map.next(n + 1)) {

@@ -2,7 +2,9 @@ package org.dblock.backend.s3;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +23,11 @@ final class Collector {
     private final Scheduler scheduler;
     private final Settings settings;
     private final Set<Long> unreadable = new HashSet<>();
+    private final Deque<Copy> copies = new ArrayDeque<>();
     private long notBefore;
+
+    /** An object that is on its way into the log, and whose data it holds. */
+    private record Copy(Header header, List<Long> victims) {}
 
     /** A stretch of live blocks of a victim. */
     private record Live(long lba, int blocks, long slot, int at) {}
@@ -35,20 +41,35 @@ final class Collector {
         notBefore = scheduler.nanos();
     }
 
-    /** Collects what fills one object, if it is worth it and the rate allows it. */
-    void step() throws IOException {
+    /**
+     * Collects what fills one object, if it is worth it and the rate allows it; whether it did. It gives way to what is
+     * written, but where far more is stored than was asked for, it takes up to half of the window of puts.
+     */
+    boolean step() throws IOException {
         List<Long> victims = new ArrayList<>();
         int blocks;
         scheduler.lock();
         try {
-            boolean worth = state.liveBlocks * 100 < state.storedBlocks * settings.collectBelow();
-            if (!worth || scheduler.nanos() < notBefore || !log.hasRoom()) return;
+            while (!copies.isEmpty() && isApplied(copies.peek().header)) copies.poll();
+            long live = state.liveBlocks * 100;
+            long wanted = state.storedBlocks * settings.collectBelow();
+            if (live >= wanted || scheduler.nanos() < notBefore) return false;
+            boolean behind = live < wanted / 10 * 9;
+            if (behind ? copies.size() >= Math.max(1, log.window() / 2) : !copies.isEmpty() || !log.hasRoom())
+                return false;
             blocks = choose(victims);
-            if (victims.isEmpty()) notBefore = scheduler.nanos() + 1_000_000_000L; // snapshots hold it all
+            if (victims.isEmpty()) {
+                if (copies.isEmpty()) notBefore = scheduler.nanos() + 1_000_000_000L; // snapshots hold it all
+                return false;
+            }
         } finally {
             scheduler.unlock();
         }
-        if (!victims.isEmpty()) copy(victims, blocks);
+        return copy(victims, blocks);
+    }
+
+    private boolean isApplied(Header header) {
+        return header.slot != 0 && header.slot <= state.slot;
     }
 
     /**
@@ -60,11 +81,17 @@ final class Collector {
         List<Candidate> candidates = new ArrayList<>();
         long allLive = 0;
         long allHeld = 0;
+        Set<Long> busy = new HashSet<>();
+        for (Copy copy : copies) busy.addAll(copy.victims);
         for (Map.Entry<Long, State.Stored> entry : state.objects.entrySet()) {
             State.Stored stored = entry.getValue();
             // what a snapshot shows would stay all the same, and an ancestor's is not ours
             if (!Keys.isOwn(entry.getKey()) || state.isShown(entry.getKey(), stored)) continue;
             allLive += stored.live;
+            if (busy.contains(entry.getKey())) {
+                allHeld += stored.live; // soon in another object
+                continue;
+            }
             if (stored.live > 0) allHeld += stored.payloadBlocks;
             if (stored.live == 0 || stored.live == stored.payloadBlocks || unreadable.contains(entry.getKey()))
                 continue;
@@ -85,7 +112,7 @@ final class Collector {
         return blocks;
     }
 
-    private void copy(List<Long> victims, int most) throws IOException {
+    private boolean copy(List<Long> victims, int most) throws IOException {
         List<Live> live = new ArrayList<>();
         Header header = new Header();
         header.type = Header.Type.COLLECTED;
@@ -114,7 +141,7 @@ final class Collector {
             notBefore =
                     Math.max(notBefore, scheduler.nanos()) + 1_000_000_000L * bytes / settings.collectBytesPerSecond();
         }
-        if (live.isEmpty()) return;
+        if (live.isEmpty()) return false;
         header.room(live.size());
         all.flip();
         header.payloadCrc = new int[all.remaining() / Header.BLOCK];
@@ -126,7 +153,14 @@ final class Collector {
             header.add(piece.lba, piece.blocks, at);
             at += piece.blocks;
         }
-        log.append(header, all);
+        scheduler.lock();
+        try {
+            log.append(header, all);
+            copies.add(new Copy(header, victims));
+        } finally {
+            scheduler.unlock();
+        }
+        return true;
     }
 
     /** What the map still has of a victim; its header says where to look. */

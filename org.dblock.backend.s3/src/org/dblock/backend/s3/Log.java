@@ -219,15 +219,10 @@ final class Log {
         return header;
     }
 
-    /** Puts an object of copied extents in the next slot and waits until it is applied; call without the lock. */
-    void append(Header header, ByteBuffer payload) throws IOException {
-        scheduler.lock();
-        try {
-            if (draining) throw closing();
-            await(enqueue(header, payload));
-        } finally {
-            scheduler.unlock();
-        }
+    /** Queues an object of copied extents. */
+    void append(Header header, ByteBuffer payload) throws BlockException {
+        if (draining) throw closing();
+        enqueue(header, payload);
     }
 
     /** Waits, with the lock, until an object that was queued is applied. */

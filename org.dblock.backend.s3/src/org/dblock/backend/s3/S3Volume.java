@@ -622,12 +622,13 @@ final class S3Volume implements WholeBlocks {
     /** Makes checkpoints, looks for takeovers, collects space. */
     private void keep() {
         long look = scheduler.nanos();
+        boolean collecting = false;
         while (true) {
             scheduler.lock();
             boolean due;
             boolean deletions;
             try {
-                if (!closing) scheduler.await(settings.tickNanos());
+                if (!closing && !collecting) scheduler.await(settings.tickNanos());
                 if (closing || log.failed()) break;
                 boolean idle = scheduler.nanos() - lastWrite > settings.idleNanos();
                 due = Checkpoints.due(state, settings.checkpointObjects(), idle);
@@ -635,6 +636,7 @@ final class S3Volume implements WholeBlocks {
             } finally {
                 scheduler.unlock();
             }
+            collecting = false;
             try {
                 if (rules.writesSnapshotsFirst()) writeSnapshots();
                 if (due) checkpoints.write(state, nonce, scheduler);
@@ -645,7 +647,7 @@ final class S3Volume implements WholeBlocks {
                     deletions = true;
                 }
                 if (deletions) forgetSnapshots();
-                collector.step();
+                collecting = collector.step();
             } catch (IOException | RuntimeException e) {
                 System.getLogger(S3Volume.class.getName())
                         .log(System.Logger.Level.WARNING, "volume " + name + ": housekeeping is put off: " + e);

@@ -24,6 +24,7 @@ final class Direct {
     long patience = 2 * SECOND;
 
     int checkpointObjects = 1000;
+    int collectBelow;
     boolean remoteDurable;
     Rules rules = new Rules();
 
@@ -93,7 +94,7 @@ final class Direct {
                 Journal.RING + (1 << 20),
                 1 << 20,
                 remoteDurable,
-                0,
+                collectBelow,
                 1 << 30);
     }
 
