@@ -11,6 +11,7 @@ import java.util.List;
 final class History {
     private final long[] begin;
     private final List<Session> sessions = new ArrayList<>();
+    private final List<Header> takeovers = new ArrayList<>();
     int openings;
     int operations;
 
@@ -58,6 +59,10 @@ final class History {
             this.epoch = epoch;
             crashes = host.crashes;
             wipes = host.wipes;
+        }
+
+        private void overtakenBy(Header takeover) {
+            if (epoch < takeover.epoch && !host.name.equals(takeover.host)) overtaken = true;
         }
 
         /** Begins an operation; its number is for {@link #done}. */
@@ -116,13 +121,14 @@ final class History {
 
     /** Is told of each takeover that reaches the log. */
     void taken(Header takeover) {
-        for (Session session : sessions)
-            if (session.epoch < takeover.epoch && !session.host.name.equals(takeover.host)) session.overtaken = true;
+        takeovers.add(takeover);
+        for (Session session : sessions) session.overtakenBy(takeover);
     }
 
     /** A gateway became the owner, and doesn't know yet what it finds. */
     Session opened(Host host, long epoch) {
         Session session = new Session(host, epoch);
+        takeovers.forEach(session::overtakenBy); // it may have slept since its own
         for (Session other : sessions) {
             if (other.epoch == epoch) throw new AssertionError("two owners of epoch " + epoch);
             if (other.epoch < epoch && (session.before == null || other.epoch > session.before.epoch))

@@ -23,6 +23,10 @@ final class SimStore {
     int puts;
     /** What was stored long after it was asked for, or by who came after the end of its volume. */
     final Set<String> strays = new HashSet<>();
+    /** What a late duplicate of a put has brought back after it was deleted. */
+    final Set<String> risen = new HashSet<>();
+
+    private final Set<String> gone = new HashSet<>();
 
     private boolean isLate;
     /** Is told each object of a log that is stored. */
@@ -37,6 +41,7 @@ final class SimStore {
         if (TRACE) System.out.println(world.now / World.MS + " put " + key.substring(39) + " " + body.length);
         puts++;
         if (isLate || isOfTheDead(key)) strays.add(key);
+        if (gone.contains(key)) risen.add(key);
         if (key.contains("/log/")) {
             try {
                 Header header = Header.decode(ByteBuffer.wrap(body));
@@ -114,11 +119,13 @@ final class SimStore {
 
             @Override
             public void delete(List<String> keys) throws IOException {
-                List<String> gone = List.copyOf(keys);
+                List<String> unwanted = List.copyOf(keys);
                 call(() -> {
                     if (TRACE)
-                        gone.forEach(key -> System.out.println(world.now / World.MS + " delete " + key.substring(39)));
-                    gone.forEach(objects::remove);
+                        unwanted.forEach(
+                                key -> System.out.println(world.now / World.MS + " delete " + key.substring(39)));
+                    unwanted.forEach(objects::remove);
+                    gone.addAll(unwanted);
                     return null;
                 });
             }

@@ -181,8 +181,10 @@ final class SimulatedVisitors {
                     // readers that crashed have left theirs
                     for (ObjectStore.Item pin : bucket.listAll(volume.keys.pins(), PATIENCE))
                         if (pin.key().contains("/reader-")) bucket.delete(List.of(pin.key()), PATIENCE);
-                    // whose format is void was deleted, and its pin came late
-                    if (Format.find(bucket, volume.keys, PATIENCE) != null) deleteVolume(volume, bucket);
+                    // whose format is void was deleted, and its pin came late; or it is deleted, and its format came
+                    // late
+                    boolean risen = simulation.store.risen.contains(volume.keys.format());
+                    if (!risen && Format.find(bucket, volume.keys, PATIENCE) != null) deleteVolume(volume, bucket);
                 });
         }
         calmly((bucket, scheduler) -> new Deletion(bucket, Simulation.PREFIX, simulation.rules, PATIENCE).purge());
