@@ -103,8 +103,13 @@ final class Snapshots {
         throw new BlockException(Reason.NOT_FOUND, "snapshot '" + entry.name + "' is being deleted");
     }
 
+    /**
+     * Whether a snapshot is deleted, or its volume; of one that is gone altogether the format went before the grave.
+     */
     private boolean isGone(long slot) throws IOException {
-        return bucket.exists(keys.deletedSnapshot(slot), patience) || bucket.exists(keys.grave(), patience);
+        return bucket.exists(keys.deletedSnapshot(slot), patience)
+                || bucket.exists(keys.grave(), patience)
+                || !bucket.exists(keys.format(), patience);
     }
 
     void unpin(long slot, String user) throws IOException {

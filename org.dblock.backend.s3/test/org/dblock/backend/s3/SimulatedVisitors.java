@@ -150,7 +150,9 @@ final class SimulatedVisitors {
         if (!simulation.calm && alive < 2) return;
         volume.doomed = true;
         try {
-            simulation.open(volume, volume.anyHost(), true, null).closeDeleted();
+            // a host of its own: those of the gateways crash without it
+            History.Host host = new History.Host("visitor", new SimDisk(world));
+            simulation.open(volume, host, true, null).closeDeleted();
         } catch (BlockException e) {
             if (e.reason() != Reason.NOT_FOUND) throw e;
         }

@@ -336,7 +336,8 @@ final class Simulation {
                 // an owner that does nothing must find out too
                 if (calm && world.chance(0.5)) world.sleep(1000 * World.SECOND);
             }
-            if (world.chance(0.5)) gateway.volume.close();
+            // at the end nobody follows who would write down the last snapshots
+            if (calm || world.chance(0.5)) gateway.volume.close();
             else gateway.volume.handOver();
         } catch (BlockException e) {
             if (gateway.target.doomed) return;
@@ -354,7 +355,9 @@ final class Simulation {
         int operation = session.count();
         String name = "s" + ++ids;
         gateway.target.snapshots.put(name, taken);
-        if (world.chance(0.2)) world.at(World.MS * (1 + world.random.nextInt(1000)), null, gateway.process::kill);
+        // not at the end, where nobody follows who would write it down
+        if (world.chance(0.2) && !calm)
+            world.at(World.MS * (1 + world.random.nextInt(1000)), null, gateway.process::kill);
         gateway.volume.snapshot(name);
         taken.made = true;
         // it waits until all before it is in the bucket
