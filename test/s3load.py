@@ -1,10 +1,12 @@
 """Load with a record outside of the gateway: what was written in which order, what was acknowledged, what was flushed."""
 
+import errno
 import random
 import threading
 import time
 
 import nbd
+from gateway import PATIENCE
 
 BLOCK = 4096
 BLOCKS = 2000
@@ -48,10 +50,23 @@ class Writer(threading.Thread):
         self.join()
 
 
+def connect(uri):
+    """Waits for the export, which comes a moment after its device is online."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        h = nbd.NBD()
+        try:
+            h.connect_uri(uri)
+            return h
+        except nbd.Error as e:
+            if e.errnum != errno.ENOENT or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
 def stamps(uri):
     """What each block holds; -1: not one stamp."""
-    h = nbd.NBD()
-    h.connect_uri(uri)
+    h = connect(uri)
     found = []
     for first in range(0, BLOCKS, 250):
         many = h.pread(250 * BLOCK, first * BLOCK)
