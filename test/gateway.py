@@ -162,8 +162,12 @@ class Gateway:
         return subprocess.CompletedProcess(words, status, printed[b"O"].decode(), printed[b"E"].decode())
 
     def must(self, *words):
-        """Sends one shell command that has to succeed; what it printed."""
+        """Sends one shell command that has to succeed; what it printed. A client that has left may be noticed a moment later."""
+        end = time.monotonic() + PATIENCE
         done = self.command(*words)
+        while words[0] == "remove" and "is in use by" in done.stderr and time.monotonic() < end:
+            time.sleep(0.05)
+            done = self.command(*words)
         if done.returncode != 0:
             raise RuntimeError(f"dblock {' '.join(map(str, words))}: status {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
