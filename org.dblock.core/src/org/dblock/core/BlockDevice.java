@@ -360,10 +360,11 @@ final class BlockDevice implements Device {
                         Reason.IN_USE,
                         "device " + name() + " is in use by " + String.join(", ", clients)
                                 + ": disconnect them first, or use force");
-            if (ending != null) // its requests fail with an I/O error; who wants to remove it comes too late
-            throw new BlockException(
-                        ending.reason == Reason.IO ? Reason.NOT_FOUND : ending.reason,
-                        "device " + name() + ": " + ending.why);
+            if (ending != null) {
+                // its requests fail with an I/O error; who wants to remove it comes too late
+                Reason reason = ending.reason == Reason.IO ? Reason.NOT_FOUND : ending.reason;
+                throw new BlockException(reason, "device " + name() + ": " + ending.why);
+            }
             ending = new Ending(Reason.IO, "is being removed");
             door.notifyAll();
         }

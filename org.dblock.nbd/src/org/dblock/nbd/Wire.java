@@ -22,7 +22,9 @@ import java.util.function.Consumer;
 final class Wire {
     private static final Consumer<SelectionKey> NOTHING = key -> {};
     private static final int GATHER = 64;
+    /** After so many reads in vain, only every so many-th wait begins with one. */
     private static final int VAIN = 8;
+    /** How often the processor is left to others before a sleep. */
     private static final int YIELDS = 4;
 
     /** What a connection's requests in flight may take, together: one of the largest, or many small ones. */
@@ -205,7 +207,7 @@ final class Wire {
         }
     }
 
-    /** Whether to read before a wait: after several times in vain, now and then only. */
+    /** Whether to read before a wait. */
     private boolean look() {
         return vain < VAIN || vain % VAIN == 0;
     }

@@ -59,7 +59,8 @@ final class Collector {
                 return false;
             blocks = choose(victims);
             if (victims.isEmpty()) {
-                if (copies.isEmpty()) notBefore = scheduler.nanos() + 1_000_000_000L; // snapshots hold it all
+                // snapshots hold it all, or it is on its way; each look goes through all objects
+                notBefore = scheduler.nanos() + (copies.isEmpty() ? 1_000_000_000L : settings.tickNanos());
                 return false;
             }
         } finally {

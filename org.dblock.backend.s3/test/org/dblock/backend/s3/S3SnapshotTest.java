@@ -428,4 +428,14 @@ class S3SnapshotTest extends OneBucket {
         assertThat(formats.get(0)).startsWith("dblock-s3=1\n");
         assertThat(formats.get(1)).startsWith("dblock-s3=2\n").contains("snapshot=s\n");
     }
+
+    @Test
+    void whoComesAfterTheVolumeIsGoneIsToldSoAndLeavesNoPin() throws Exception {
+        Keys keys = new Keys("p/", new UUID(1, 2));
+        Scheduler scheduler = new Threads("late");
+        Snapshots late = new Snapshots(new Bucket(bucket, scheduler, "late"), keys, new Rules(), MINUTE);
+        refusal(Reason.NOT_FOUND, run(() -> late.pin(new Snapshots.Entry(7, "s"), "user", "who", 0)));
+        assertThat(bucket.objects.keySet()).noneMatch(key -> key.startsWith(keys.pins()));
+        scheduler.join(0);
+    }
 }
