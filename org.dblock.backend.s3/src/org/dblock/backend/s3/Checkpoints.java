@@ -20,7 +20,7 @@ import java.util.function.Predicate;
  */
 final class Checkpoints {
     /** Less than this is never much. */
-    private static final long MUCH = 64 << 20;
+    private static final long MUCH = 32 << 20;
 
     static final int VERSION = 2;
     static final long MAGIC = 0x31544f4f4b4c4244L; // "DBLKOOT1"
@@ -54,10 +54,10 @@ final class Checkpoints {
 
     /**
      * Whether enough was written since the last checkpoint to be worth one: so many objects, or, as objects that are
-     * dead stay until then, a quarter of what is live. Call with the volume's lock.
+     * dead stay until then, so many that died that they hold an eighth of what is live. Call with the volume's lock.
      */
     static boolean due(State state, int objects, boolean idle) {
-        boolean much = state.appliedBytes >= Math.max(MUCH, state.liveBlocks * Header.BLOCK / 4);
+        boolean much = state.diedBlocks * Header.BLOCK >= Math.max(MUCH, state.liveBlocks * Header.BLOCK / 8);
         if (state.applied < objects && !much) return idle && state.applied > 0;
         if (idle || state.applied >= 16 * objects) return true;
         long dirty = 0;
@@ -215,6 +215,7 @@ final class Checkpoints {
             image = Image.of(state);
             state.applied = 0;
             state.appliedBytes = 0;
+            state.diedBlocks = 0;
         } finally {
             scheduler.unlock();
         }

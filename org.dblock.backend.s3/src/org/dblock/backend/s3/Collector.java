@@ -52,7 +52,7 @@ final class Collector {
         try {
             while (!copies.isEmpty() && isApplied(copies.peek().header)) copies.poll();
             long live = state.liveBlocks * 100;
-            long wanted = state.storedBlocks * settings.collectBelow();
+            long wanted = (state.storedBlocks - state.deadBlocks) * settings.collectBelow();
             if (live >= wanted || scheduler.nanos() < notBefore) return false;
             boolean behind = live < wanted / 10 * 9;
             if (behind ? copies.size() >= Math.max(1, log.window() / 2) : !copies.isEmpty() || !log.hasRoom())

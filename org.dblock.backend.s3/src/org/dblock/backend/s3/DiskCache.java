@@ -32,7 +32,7 @@ final class DiskCache implements Closeable {
     private static final int LINE = ReadCache.LINE * Header.BLOCK;
     private static final int ENTRY = 16;
     /** The most lines that wait to be written: 8 MiB. */
-    private static final int MOST_WAITING = 128;
+    private static final int MOST_WAITING = 64;
 
     private static final long LAST_WRITE_MILLIS = 2000;
 

@@ -19,12 +19,12 @@ import org.dblock.api.Size;
  */
 final class ReadCache {
     private static final System.Logger LOG = System.getLogger(ReadCache.class.getName());
-    /** Blocks in a line. */
-    static final int LINE = 16;
+    /** Blocks in a line: 128 KiB. A request costs a store and the SDK as much as moving that does. */
+    static final int LINE = 32;
 
     private static final int LINE_BYTES = LINE * Header.BLOCK;
     /** The most lines in one request: 1 MiB. */
-    private static final int RUN = 16;
+    private static final int RUN = 8;
     /** The most requests under way beside those that readers make themselves. */
     private static final int MOST_AHEAD = 24;
     /** How many CRCs of payloads are kept: 8 MiB. */
@@ -237,8 +237,8 @@ final class ReadCache {
         int count = Math.min((to - from) * LINE, run.stored.payloadBlocks - first);
         ByteBuffer data = payload(run.slot, run.stored, sums(run.slot, run.stored), first, count);
         for (int i = from; i < to; i++) {
-            byte[] line = new byte[Math.min(LINE_BYTES, data.remaining())];
-            data.get(line);
+            byte[] line = data.array();
+            if (data.capacity() > LINE_BYTES) data.get(line = new byte[Math.min(LINE_BYTES, data.remaining())]);
             got[i] = line;
             if (disk != null) disk.offer(onDisk(run, i), line);
         }

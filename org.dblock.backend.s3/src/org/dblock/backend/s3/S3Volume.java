@@ -764,7 +764,7 @@ final class S3Volume implements WholeBlocks {
             details.put(
                     "data",
                     Size.format(state.liveBlocks * BLOCK) + " live of " + Size.format(state.storedBlocks * BLOCK)
-                            + " stored");
+                            + " stored, " + Size.format(state.deadBlocks * BLOCK) + " of it dead");
             if (!state.snapshots.isEmpty()) details.put("snapshots", String.valueOf(state.snapshots.size()));
             details.put("read cache", cache.describe());
             if (diskCache != null) details.put("read cache on disk", diskCache.describe());

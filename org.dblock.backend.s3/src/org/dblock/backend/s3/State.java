@@ -60,6 +60,10 @@ final class State {
     long liveBlocks;
 
     long storedBlocks;
+    /** Of what is stored, in objects of which nothing is live. */
+    long deadBlocks;
+    /** Of these, what died since the last checkpoint and no snapshot shows. */
+    long diedBlocks;
 
     private final Rules rules;
 
@@ -128,7 +132,9 @@ final class State {
 
     private void point(long lba, int blocks, long object, int at) {
         map.set(lba, blocks, object, at, this::displaced);
-        objects.get(object).live += blocks;
+        Stored stored = objects.get(object);
+        if (stored.live == 0) deadBlocks -= stored.payloadBlocks;
+        stored.live += blocks;
         liveBlocks += blocks; // what is new is the volume's own
     }
 
@@ -136,9 +142,16 @@ final class State {
         Stored stored = objects.get(object);
         if (stored != null) {
             stored.live -= blocks;
-            if (stored.live == 0) stored.died = slot;
+            if (stored.live == 0) died(object, stored);
         }
         if (Keys.isOwn(object)) liveBlocks -= blocks;
+    }
+
+    private void died(long object, Stored stored) {
+        stored.died = slot;
+        if (!Keys.isOwn(object)) return;
+        deadBlocks += stored.payloadBlocks;
+        if (!isShown(object, stored)) diedBlocks += stored.payloadBlocks;
     }
 
     /** Takes an object up; also one in a void slot, which nothing will ever point to. */
@@ -148,6 +161,7 @@ final class State {
         if (!Keys.isOwn(at)) return;
         storedBlocks += stored.payloadBlocks;
         liveBlocks += stored.live;
+        if (stored.live == 0) deadBlocks += stored.payloadBlocks;
     }
 
     /**
@@ -184,7 +198,9 @@ final class State {
     void forget(List<Long> slots) {
         for (long gone : slots) {
             Stored stored = objects.remove(gone);
-            if (stored != null && Keys.isOwn(gone)) storedBlocks -= stored.payloadBlocks;
+            if (stored == null || !Keys.isOwn(gone)) continue;
+            storedBlocks -= stored.payloadBlocks;
+            deadBlocks -= stored.payloadBlocks;
         }
     }
 }
