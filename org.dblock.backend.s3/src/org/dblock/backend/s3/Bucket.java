@@ -183,12 +183,13 @@ final class Bucket {
             if (ending)
                 throw new BlockException(
                         Reason.SHUTTING_DOWN, "shutting down while the object store fails: " + trouble);
-            if (patience != EVER && now - start + pause > patience)
+            if (patience != EVER && now - start >= patience)
                 throw new BlockException(
                         Reason.IO,
                         "no good answer from the object store in " + patience / 1_000_000_000L + " s: " + trouble,
                         failure);
-            long until = now + Math.floorMod(scheduler.random(), pause) + 1;
+            long left = patience == EVER ? EVER : patience - (now - start);
+            long until = now + Math.min(Math.floorMod(scheduler.random(), pause) + 1, left);
             while (!ending && scheduler.nanos() < until) scheduler.await(until - scheduler.nanos());
         } finally {
             scheduler.unlock();

@@ -401,7 +401,11 @@ final class Log {
             if (other) fail(fenced(found.host + " at " + Instant.ofEpochMilli(found.time)));
             scheduler.unlock();
         } catch (ObjectStore.Missing e) {
-            // nobody did
+            // nobody did, unless all of the log is gone
+            if (Format.find(bucket, keys, settings.patienceNanos()) != null) return;
+            scheduler.lock();
+            fail(new BlockException(Reason.FENCED, "volume " + state.volume + " was deleted by another gateway"));
+            scheduler.unlock();
         }
     }
 

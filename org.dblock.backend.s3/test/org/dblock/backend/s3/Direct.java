@@ -23,6 +23,8 @@ final class Direct {
     /** How long requests are repeated. */
     long patience = 2 * SECOND;
 
+    long look = 600 * SECOND;
+
     int checkpointObjects = 1000;
     int collectBelow;
     boolean remoteDurable;
@@ -88,7 +90,7 @@ final class Direct {
                 checkpointObjects,
                 600 * SECOND,
                 10 * MS,
-                600 * SECOND,
+                look,
                 patience,
                 10 * SECOND,
                 Journal.RING + (1 << 20),

@@ -19,6 +19,7 @@ import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 import org.dblock.api.BlockVolume;
+import org.dblock.api.Size;
 import org.dblock.api.VolumeSpec;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -119,7 +120,7 @@ class DiskCacheTest {
                     .as("used all the time, after %d others", i)
                     .isEqualTo(content(0));
         }
-        assertThat(cache.describe()).startsWith("640K of 640K");
+        assertThat(cache.describe()).startsWith(Size.format(10 * LINE) + " of " + Size.format(10 * LINE));
         cache.close();
         assertThat(Files.size(file())).isLessThanOrEqualTo(2 * BLOCK + 10 * LINE);
     }

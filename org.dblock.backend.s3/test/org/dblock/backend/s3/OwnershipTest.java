@@ -314,4 +314,19 @@ class OwnershipTest extends OneBucket {
         bucket.objects.put(format, text);
         store.open(spec("v", 0)).close();
     }
+
+    @Test
+    void anOwnerThatDoesNothingLearnsThatAllOfItsVolumeIsGone() throws Exception {
+        direct.look = 10_000_000L;
+        try (S3Volume volume = direct.open("one", bucket, true)) {
+            volume.write(Direct.data(1, 1), 0, true);
+            Thread.sleep(100);
+            assertThat(volume.details().get("store")).isEqualTo(Bucket.HEALTHY);
+            bucket.objects.clear();
+            long end = System.nanoTime() + 10_000_000_000L;
+            while (volume.details().get("store").equals(Bucket.HEALTHY) && System.nanoTime() < end) Thread.sleep(10);
+            assertThat(volume.details().get("store")).contains("was deleted by another gateway");
+            assertThatThrownBy(() -> volume.write(Direct.data(1, 1), 0, true)).hasMessageContaining("was deleted");
+        }
+    }
 }
