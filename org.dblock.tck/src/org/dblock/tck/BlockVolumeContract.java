@@ -144,7 +144,7 @@ public abstract class BlockVolumeContract {
             try (BlockVolume volume = store().open(spec("disjoint", size()))) {
                 int block = volume.geometry().blockSize();
                 int blocks = Math.min(size(), 256 << 10) / block; // few, so that clients are neighbours all the time
-                int run = 1 + random.nextInt(12); // blocks in a row of the same client
+                int run = 1 + 2 * random.nextInt(6); // blocks in a row of a client; never whole pages of 4 KiB
                 List<Model> models = new ArrayList<>();
                 ExecutorService threads = Executors.newFixedThreadPool(THREADS);
                 List<Future<?>> done = new ArrayList<>();
