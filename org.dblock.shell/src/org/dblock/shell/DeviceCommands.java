@@ -209,6 +209,7 @@ final class DeviceCommands {
     private void resize(Call call) throws Exception {
         Device device = gateway.device(call.arguments().text("NAME"));
         long size = call.arguments().number("SIZE", 0);
+        if (size == 0) throw new BlockException(Reason.INVALID, "'0' is no size for a device: write e.g. 10G");
         Geometry geometry = geometry(device);
         if (geometry != null && size < geometry.size() && !call.arguments().flag("shrink"))
             throw new BlockException(

@@ -119,7 +119,8 @@ final class Gateway {
         if (!option.choices().isEmpty()) return Type.choice(option.choices());
         return switch (option.type()) {
             case "Boolean" -> Type.FLAG;
-            case "Long", "Integer" -> Type.SIZE;
+            case "Long" -> Type.SIZE;
+            case "Integer" -> Type.number(Integer.MIN_VALUE, Integer.MAX_VALUE);
             default -> Type.text(option.type().toUpperCase(Locale.ROOT));
         };
     }

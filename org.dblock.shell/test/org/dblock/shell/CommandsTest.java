@@ -85,7 +85,9 @@ class CommandsTest {
                 "--allocate",
                 "full",
                 "--chunk",
-                "64K");
+                "64K",
+                "--retries",
+                "3");
         assertThat(created())
                 .isEqualTo(new DeviceSpec(
                         "x",
@@ -98,7 +100,7 @@ class CommandsTest {
                         8,
                         0,
                         List.of("nbd,readOnly=true", "kernel"),
-                        Map.of("direct", true, "allocate", "full", "chunk", 65536L)));
+                        Map.of("direct", true, "allocate", "full", "chunk", 65536L, "retries", 3L)));
     }
 
     @Test
@@ -120,6 +122,7 @@ class CommandsTest {
         create x file 1G --dirct          | create: no option --dirct: did you mean --direct?
         create x file 1G --allocate thin  | create: --allocate: 'thin' must be one of sparse, full
         create x file 1G --chunk big      | create: --chunk: 'big' is no size: write bytes or a unit, like 4096, 512K, 10G or 1.5T
+        create x file 1G --retries 3K     | create: --retries: '3K' must be a number from -2147483648 to 2147483647
         create x file 1G --direct=maybe   | create: --direct: 'maybe' must be true or false
         create x ramdisk 1G --volume      | create: --volume needs a value: --volume VOLUME
         create x ramdisk 1G --volume a --volume b | create: --volume is given twice
@@ -134,6 +137,7 @@ class CommandsTest {
         stats other                       | no device 'other': there is demo
         stats demo --watch soon           | stats: --watch: 'soon' must be seconds, from 0.1 to 86400
         resize demo                       | resize: SIZE is missing: the new size
+        resize demo 0                     | '0' is no size for a device: write e.g. 10G
         resize demo 512M                  | 512M is less than the 1G that 'demo' has
         export demo iscsi                 | no front end 'iscsi': there are kernel, nbd
         volumes tape                      | no backend 'tape': there are ramdisk, file
@@ -380,6 +384,7 @@ class CommandsTest {
               --direct    boolean      false    bypass the page cache
               --allocate  sparse|full  sparse   how it is made
               --chunk     long                  bytes at a time
+              --retries   integer               how often
               --key       password              a secret
             """.replace("  OPTION    TYPE", "  OPTION      TYPE"));
         assertThat(run("backends", "ramdisk")).doesNotContain("file");

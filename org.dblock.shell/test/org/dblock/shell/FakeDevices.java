@@ -43,6 +43,7 @@ final class FakeDevices implements Devices {
                             new Backend.Option(
                                     "allocate", "String", false, "sparse", List.of("sparse", "full"), "how it is made"),
                             new Backend.Option("chunk", "Long", false, "", List.of(), "bytes at a time"),
+                            new Backend.Option("retries", "Integer", false, "", List.of(), "how often"),
                             new Backend.Option("key", "Password", false, "", List.of(), "a secret")))));
 
     /** With a device named demo. */

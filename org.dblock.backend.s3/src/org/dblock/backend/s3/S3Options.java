@@ -95,7 +95,7 @@ import org.osgi.service.metatype.annotations.Option;
             description = "size of the log's objects, 64K to 64M",
             min = "65536",
             max = "67108864")
-    int objectSize() default 8 << 20;
+    long objectSize() default 8 << 20;
 
     @AttributeDefinition(
             required = false,

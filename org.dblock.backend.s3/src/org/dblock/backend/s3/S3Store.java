@@ -178,7 +178,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     private static Settings settings(S3Options options) {
         return new Settings(
                 hostName() + ", process " + ProcessHandle.current().pid(),
-                options.objectSize() / Header.BLOCK,
+                (int) options.objectSize() / Header.BLOCK,
                 WINDOW,
                 // half of the time is for the put
                 options.maxLagSeconds() == 0 ? 2 * SECOND : Math.min(2 * SECOND, options.maxLagSeconds() * SECOND / 2),
