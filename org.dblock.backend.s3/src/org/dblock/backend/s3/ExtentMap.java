@@ -22,10 +22,15 @@ final class ExtentMap {
     }
 
     private final ExtentPage[][] directory;
+    /**
+     * How many pages each leaf of the directory has; one without any is taken away, as {@link #next} goes through it.
+     */
+    private final int[] pages;
 
     /** @param blocks the largest block number there will be, and 1 */
     ExtentMap(long blocks) {
         directory = new ExtentPage[(int) ((blocks + (long) PAGE * LEAF - 1) / ((long) PAGE * LEAF))][];
+        pages = new int[directory.length];
     }
 
     /** Maps a range, and tells what it covers up. */
@@ -58,7 +63,7 @@ final class ExtentMap {
             ExtentPage page = writable(number);
             page.visit(from, from + count, lba - from, displaced);
             page.replace(from, from + count, false, 0, 0);
-            if (page.count() == 0) directory[(int) (number / LEAF)][(int) (number % LEAF)] = null;
+            if (page.count() == 0) remove(number);
             lba += count;
         }
     }
@@ -109,8 +114,16 @@ final class ExtentMap {
 
     void put(long number, ExtentPage page) {
         int top = (int) (number / LEAF);
+        int at = (int) (number % LEAF);
         if (directory[top] == null) directory[top] = new ExtentPage[LEAF];
-        directory[top][(int) (number % LEAF)] = page;
+        if (directory[top][at] == null) pages[top]++;
+        directory[top][at] = page;
+    }
+
+    private void remove(long number) {
+        int top = (int) (number / LEAF);
+        directory[top][(int) (number % LEAF)] = null;
+        if (--pages[top] == 0) directory[top] = null;
     }
 
     private ExtentPage writable(long number) {

@@ -1,9 +1,11 @@
 package org.dblock.backend.s3;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assertions.assertTimeout;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.time.Duration;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
@@ -64,6 +66,20 @@ class ExtentMapTest {
             });
             assertThat(found).isEqualTo(objects);
         }
+    }
+
+    @Test
+    void whatWasEmptiedIsNotLookedThroughAgain() {
+        ExtentMap map = new ExtentMap(State.MOST_BLOCKS);
+        for (long page = 0; page < map.limit(); page += 100) map.set(page * ExtentMap.PAGE, 1, 1, 0);
+        map.clear(0, State.MOST_BLOCKS, (lba, blocks, object, at) -> {});
+        assertTimeout(Duration.ofSeconds(2), () -> {
+            for (int i = 0; i < 100_000; i++) assertThat(map.next(0)).isEqualTo(map.limit());
+        });
+        map.set(5L * ExtentMap.PAGE, 1, 2, 0);
+        assertThat(map.next(0)).isEqualTo(5);
+        map.clear(5L * ExtentMap.PAGE, 1, (lba, blocks, object, at) -> {});
+        assertThat(map.next(0)).isEqualTo(map.limit());
     }
 
     @Test
