@@ -18,6 +18,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -143,10 +144,11 @@ public abstract class BlockVolumeContract {
         seeded(random -> {
             try (BlockVolume volume = store().open(spec("disjoint", size()))) {
                 int block = volume.geometry().blockSize();
-                int blocks = Math.min(size(), 256 << 10) / block; // few, so that clients are neighbours all the time
+                int blocks = Math.min(size() / block, 128); // few, so that clients are neighbours all the time
                 int run = 1 + 2 * random.nextInt(6); // blocks in a row of a client; never whole pages of 4 KiB
                 List<Model> models = new ArrayList<>();
                 ExecutorService threads = Executors.newFixedThreadPool(THREADS);
+                CyclicBarrier start = new CyclicBarrier(THREADS);
                 List<Future<?>> done = new ArrayList<>();
                 for (int t = 0; t < THREADS; t++) {
                     int mine = t;
@@ -155,7 +157,8 @@ public abstract class BlockVolumeContract {
                     models.add(model);
                     done.add(threads.submit(() -> {
                         Random own = new Random(seed);
-                        for (int i = 0; i < operations() / 2; i++) {
+                        start.await();
+                        for (int i = 0; i < operations(); i++) {
                             int first = (own.nextInt(blocks / run / THREADS) * THREADS + mine) * run;
                             operate(volume, model, own, first, Math.min(run, blocks - first));
                         }
@@ -178,13 +181,16 @@ public abstract class BlockVolumeContract {
             int length = 64 * 4096;
             for (int round = 0; round < operations() / 20; round++) {
                 ExecutorService threads = Executors.newFixedThreadPool(THREADS);
+                CyclicBarrier start = new CyclicBarrier(THREADS);
                 List<Future<?>> done = new ArrayList<>();
                 for (int t = 1; t <= THREADS; t++) {
                     byte[] bytes = new byte[length];
                     Arrays.fill(bytes, (byte) (round * THREADS + t));
                     int skew = t;
                     done.add(threads.submit(() -> {
-                        volume.write(buffer(bytes, skew), block, false);
+                        ByteBuffer buffer = buffer(bytes, skew);
+                        start.await();
+                        volume.write(buffer, block, false);
                         return null;
                     }));
                 }
@@ -510,8 +516,13 @@ public abstract class BlockVolumeContract {
             for (int i = 0; i < operations() / 10; i++) operate(volume, model, random, 0, blocks);
             byte[] last = new byte[17 * volume.geometry().blockSize()];
             random.nextBytes(last);
-            volume.write(buffer(last, round), 0, true);
-            model.write(0, last, true);
+            boolean fua = round % 2 == 0; // and the others are flushed
+            volume.write(buffer(last, round), 0, fua);
+            model.write(0, last, fua);
+            if (!fua) {
+                volume.flush();
+                model.flush();
+            }
             if (volume.geometry().persistence() == Persistence.VOLATILE) break; // promises nothing
             store = crash(store, volume, level);
             if (store == null) break;
