@@ -12,7 +12,7 @@ import org.dblock.api.Inspection;
 
 /**
  * One volume that lives long: it is written, crashes, is recovered and collected, over and over; after each cycle an
- * inspection reads all of it. From the command line: {@code LongRun SEED CYCLES}.
+ * inspection reads all of it.
  */
 final class LongRun {
     private static final int BLOCKS = 24;
@@ -38,20 +38,6 @@ final class LongRun {
         store = new SimStore(world);
         disk = new SimDisk(world);
         store.objects.put(keys.format(), format.text().getBytes());
-    }
-
-    public static void main(String[] arguments) {
-        long seed = Long.parseLong(arguments[0]);
-        int cycles = Integer.parseInt(arguments[1]);
-        try {
-            System.out.println(new LongRun(seed).run(cycles));
-            System.out.println("long run: 1 passed, 0 failed");
-            System.exit(0);
-        } catch (AssertionError e) {
-            System.out.println(e.getMessage());
-            System.out.println("long run: 0 passed, 1 failed");
-            System.exit(1);
-        }
     }
 
     /** Runs some cycles; returns a line about them. */

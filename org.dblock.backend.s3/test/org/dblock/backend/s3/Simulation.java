@@ -16,8 +16,7 @@ import org.dblock.api.Reason;
 
 /**
  * One run of gateways on several hosts that fight for one volume, crash, pause, and lose their disks; in every other
- * seed also snapshots, clones and deletions, see {@link SimulatedVisitors}. From the command line: {@code Simulation
- * FIRST_SEED COUNT}.
+ * seed also snapshots, clones and deletions, see {@link SimulatedVisitors}.
  */
 final class Simulation {
     static final int BLOCKS = 24;
@@ -113,23 +112,6 @@ final class Simulation {
         int operations = 0;
         for (Volume volume : volumes) operations += volume.history.operations;
         return operations;
-    }
-
-    public static void main(String[] arguments) {
-        long first = Long.parseLong(arguments[0]);
-        long count = Long.parseLong(arguments[1]);
-        int failed = 0;
-        for (long seed = first; seed < first + count; seed++) {
-            try {
-                new Simulation(seed, new Rules()).run();
-            } catch (AssertionError e) {
-                System.out.println("seed " + seed + ": " + e);
-                failed++;
-            }
-            if ((seed - first + 1) % 1000 == 0) System.out.println(seed - first + 1 + " seeds, " + failed + " failed");
-        }
-        System.out.println("simulation: " + (count - failed) + " passed, " + failed + " failed");
-        System.exit(failed == 0 ? 0 : 1);
     }
 
     /** Runs it; returns how many operations were acknowledged. */
