@@ -1,11 +1,7 @@
 package org.dblock.backend.s3;
 
 import java.io.IOException;
-import java.net.InetAddress;
 import java.net.URLDecoder;
-import java.net.URLEncoder;
-import java.net.UnknownHostException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -36,15 +32,13 @@ import org.osgi.service.component.annotations.Component;
 /** Volumes in S3 buckets. */
 @Component(service = BlockStore.class, property = BlockStore.BACKEND + "=s3")
 public final class S3Store implements SnapshotStore, InspectableStore {
-    private static final Rules RULES = new Rules();
-    private static final int WINDOW = 8;
+    static final Rules RULES = new Rules();
     private static final System.Logger LOG = System.getLogger(S3Store.class.getName());
     private static final Pattern SNAPSHOT = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
 
     /** The smallest block size. */
     private static final int SMALLEST = 512;
 
-    private static final long SECOND = 1_000_000_000L;
     /** What a reader of a snapshot hands over: the key of its pin. */
     private static final String PIN = "pin";
 
@@ -58,7 +52,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     /** How often a store may fail to answer the probe, and by how much longer each pause is. */
     private static final int PROBES = 3;
 
-    private static final long PROBE_PAUSE = SECOND / 2;
+    private static final long PROBE_PAUSE = 500_000_000L;
 
     private final Path folder;
     private final Path caches;
@@ -103,107 +97,6 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         return Path.of(home == null ? "dblock" : home);
     }
 
-    /** What one call, and the volume that it opens, work with. */
-    private record Session(
-            S3Options options, String name, ObjectStore store, Scheduler scheduler, Bucket bucket, Settings settings) {
-        String id(Format format) {
-            return options.endpoint() + "/" + options.bucket() + "/" + format.volume();
-        }
-
-        void close() {
-            scheduler.lock();
-            bucket.end();
-            scheduler.unlock();
-            scheduler.join(0);
-            store.close();
-        }
-
-        String nameKey() {
-            return nameKey(name);
-        }
-
-        String nameKey(String volume) {
-            return Keys.names(options.prefix()) + URLEncoder.encode(volume, StandardCharsets.UTF_8);
-        }
-
-        Keys keys(UUID volume) {
-            return new Keys(options.prefix(), volume);
-        }
-
-        Snapshots snapshots(Format format) {
-            return new Snapshots(bucket, format.keys(options.prefix()), RULES, settings.patienceNanos());
-        }
-    }
-
-    private Session session(VolumeSpec spec) throws BlockException {
-        if (!spec.options().containsKey("bucket"))
-            throw new BlockException(Reason.INVALID, "option bucket is missing: name the bucket that holds the volume");
-        S3Options options = spec.options(S3Options.class);
-        check(options);
-        ObjectStore store = connect.apply(options);
-        Scheduler scheduler = new Threads(spec.volume());
-        return new Session(
-                options,
-                spec.volume(),
-                store,
-                scheduler,
-                new Bucket(store, scheduler, spec.volume()),
-                settings(options));
-    }
-
-    private static void check(S3Options options) throws BlockException {
-        if (options.bucket().isEmpty()) throw new BlockException(Reason.INVALID, "option bucket is empty");
-        if (!options.prefix().isEmpty() && !options.prefix().endsWith("/"))
-            throw new BlockException(
-                    Reason.INVALID, "prefix '" + options.prefix() + "': must be empty or end in a slash");
-        if (!Set.of("local-durable", "remote-durable").contains(options.flush()))
-            throw new BlockException(
-                    Reason.INVALID, "flush '" + options.flush() + "': must be local-durable or remote-durable");
-        range("journalSize", options.journalSize(), 1 << 20, 1L << 40);
-        range("cacheSize", options.cacheSize(), 0, 1L << 40);
-        range("diskCacheSize", options.diskCacheSize(), 0, 1L << 40);
-        range("objectSize", options.objectSize(), 64 << 10, 64 << 20);
-        range("maxLagSeconds", options.maxLagSeconds(), 0, 86400);
-        range("asideDays", options.asideDays(), 0, 36500);
-        range("timeoutSeconds", options.timeoutSeconds(), 1, 86400);
-        range("collectBelow", options.collectBelow(), 0, 95);
-        range("collectRate", options.collectRate(), 4096, 1L << 40);
-    }
-
-    private static void range(String name, long value, long least, long most) throws BlockException {
-        if (value < least || value > most)
-            throw new BlockException(Reason.INVALID, name + " " + value + ": must be " + least + " to " + most);
-    }
-
-    private static Settings settings(S3Options options) {
-        return new Settings(
-                hostName() + ", process " + ProcessHandle.current().pid(),
-                (int) options.objectSize() / Header.BLOCK,
-                WINDOW,
-                // half of the time is for the put
-                options.maxLagSeconds() == 0 ? 2 * SECOND : Math.min(2 * SECOND, options.maxLagSeconds() * SECOND / 2),
-                options.maxLagSeconds() * 1000L,
-                256,
-                60 * SECOND,
-                SECOND / 5,
-                10 * SECOND,
-                options.timeoutSeconds() * SECOND,
-                30 * SECOND,
-                Journal.RING + options.journalSize() / Header.BLOCK * Header.BLOCK,
-                options.cacheSize(),
-                options.flush().equals("remote-durable"),
-                options.collectBelow(),
-                options.collectRate());
-    }
-
-    private static String hostName() {
-        try {
-            return InetAddress.getLocalHost().getHostName();
-        } catch (UnknownHostException e) {
-            return "a host without a name";
-        }
-    }
-
     @Override
     public BlockVolume open(VolumeSpec spec) throws IOException {
         int blockSize = spec.blockSize() == 0 ? Header.BLOCK : spec.blockSize();
@@ -213,9 +106,9 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         if (spec.size() % blockSize != 0 || spec.size() / Header.BLOCK > State.MOST_BLOCKS)
             throw new BlockException(
                     Reason.INVALID, "size " + spec.size() + ": must be a multiple of " + blockSize + ", at most 64T");
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         try {
-            if (session.options.eraseDamaged())
+            if (session.options().eraseDamaged())
                 throw new BlockException(Reason.INVALID, "option eraseDamaged: is for delete-volume only");
             WholeBlocks volume = open(session, spec);
             // the volume itself knows nothing of small blocks, nor does the store: they are this opening's
@@ -228,35 +121,27 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     }
 
     private WholeBlocks open(Session session, VolumeSpec spec) throws IOException {
-        String snapshot = session.options.snapshot();
+        String snapshot = session.options().snapshot();
         if (spec.readOnly() && !snapshot.isEmpty()) return attach(session, spec, Origin.of(session, snapshot));
         if (spec.readOnly()) return look(session, spec);
         prove(session);
-        Format format = find(session);
+        Format format = session.find();
         if (format == null && spec.create())
             format = snapshot.isEmpty() ? create(session, spec) : clone(session, spec, Origin.of(session, snapshot));
-        if (format == null) throw notFound(session);
+        if (format == null) throw session.notFound();
         return take(session, spec, format);
-    }
-
-    private static BlockException notFound(Session session) {
-        return new BlockException(
-                Reason.NOT_FOUND,
-                "there is no volume '" + session.name + "' in bucket " + session.options.bucket() + " under "
-                        + session.options.prefix());
     }
 
     /** Opens a volume for reading only: whoever owns it goes on. */
     private static S3Reader look(Session session, VolumeSpec spec) throws IOException {
-        Format format = find(session);
-        if (format == null) throw notFound(session);
+        Format format = session.existing(spec.volume());
         return new S3Reader(
                 spec,
                 format,
-                session.bucket,
-                format.keys(session.options.prefix()),
-                session.scheduler,
-                session.settings,
+                session.bucket(),
+                format.keys(session.options().prefix()),
+                session.scheduler(),
+                session.settings(),
                 forNow -> {
                     session.close();
                     return Map.of();
@@ -275,30 +160,34 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                     spec.volume(),
                     format,
                     spec.size(),
-                    session.bucket,
-                    format.keys(session.options.prefix()),
+                    session.bucket(),
+                    format.keys(session.options().prefix()),
                     disk,
-                    session.scheduler,
-                    session.settings,
+                    session.scheduler(),
+                    session.settings(),
                     RULES,
-                    session.options.takeover());
+                    session.options().takeover());
             opening.run();
-            FileDisk.expire(spec.volume(), journal, session.options.asideDays(), session.scheduler.millis());
-            cache = diskCache(session.options, spec.volume(), format.volume());
+            FileDisk.expire(
+                    spec.volume(),
+                    journal,
+                    session.options().asideDays(),
+                    session.scheduler().millis());
+            cache = diskCache(session.options(), spec.volume(), format.volume());
             S3Volume volume = new S3Volume(
                     spec.volume(),
                     opening,
-                    session.bucket,
-                    format.keys(session.options.prefix()),
+                    session.bucket(),
+                    format.keys(session.options().prefix()),
                     disk,
-                    session.scheduler,
-                    session.settings,
+                    session.scheduler(),
+                    session.settings(),
                     format.window(),
                     RULES,
                     spec.readOnly(),
                     cache,
                     () -> {
-                        session.store.close();
+                        session.store().close();
                         release(id);
                     });
             synchronized (open) {
@@ -336,13 +225,14 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     /** Lets the store show, once, that it can keep gateways apart. */
     private void prove(Session session) throws IOException {
-        String where = session.options.endpoint() + " " + session.options.bucket() + " " + session.options.prefix();
+        String where = session.options().endpoint() + " " + session.options().bucket() + " "
+                + session.options().prefix();
         synchronized (proven) {
             if (proven.contains(where)) return;
         }
         for (int attempt = 1; ; attempt++) {
             try {
-                Probe.check(session.store, session.options.prefix());
+                Probe.check(session.store(), session.options().prefix());
                 break;
             } catch (BlockException e) {
                 throw e;
@@ -358,68 +248,17 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         }
     }
 
-    /** The volume of the session's name; null: there is none. */
-    private static Format find(Session session) throws IOException {
-        return find(session, session.nameKey());
-    }
-
-    private static Format find(Session session, String nameKey) throws IOException {
-        long patience = session.settings.patienceNanos();
-        while (true) {
-            UUID volume = named(session, nameKey);
-            if (volume == null) return null;
-            Keys keys = session.keys(volume);
-            Format format = Format.find(session.bucket, keys, patience);
-            if (format != null) return format;
-            var left = session.bucket.list(keys.all(), "", 1, patience);
-            if (!left.isEmpty() && !session.bucket.exists(keys.grave(), patience))
-                throw new Corruption("volume '" + session.name + "' is damaged: object " + keys.format()
-                        + " is missing, but there is " + left.get(0).key());
-            // what is left of a volume that was deleted, or a name that was put late
-            unname(session, nameKey, volume);
-        }
-    }
-
-    /** The volume that a name stands for; null: none. */
-    private static UUID named(Session session, String nameKey) throws IOException {
-        try {
-            ByteBuffer id = session.bucket.get(nameKey, 0, 64, session.settings.patienceNanos());
-            return UUID.fromString(StandardCharsets.US_ASCII.decode(id).toString());
-        } catch (ObjectStore.Missing e) {
-            return null;
-        } catch (IllegalArgumentException e) {
-            throw new Corruption("object " + nameKey + " holds no UUID");
-        }
-    }
-
-    /** Takes its name from a volume that is no more; by now it may be another's, who keeps it. */
-    private static void unname(Session session, String nameKey, UUID volume) throws IOException {
-        if (volume.equals(named(session, nameKey)))
-            session.bucket.delete(List.of(nameKey), session.settings.patienceNanos());
-    }
-
     private static Format create(Session session, VolumeSpec spec) throws IOException {
         if (spec.size() == 0)
             throw new BlockException(
                     Reason.INVALID, "volume '" + spec.volume() + "' doesn't exist, and to create it a size is needed");
-        Format format = new Format(UUID.randomUUID(), spec.size(), session.settings.window());
-        format.create(session.bucket, session.keys(format.volume()), session.settings.patienceNanos());
-        return name(session, format);
-    }
-
-    /** Gives a new volume its name; returns the one that has it. */
-    private static Format name(Session session, Format format) throws IOException {
-        long patience = session.settings.patienceNanos();
-        ByteBuffer id = ByteBuffer.wrap(format.volume().toString().getBytes(StandardCharsets.US_ASCII));
-        while (!session.bucket.putIfAbsent(session.nameKey(), id, patience)) {
-            // somebody else was faster, or the reply to a first try was lost
-            Format named = find(session);
-            if (named == null) continue; // one that is deleted, and has lost the name by now
-            if (!named.volume().equals(format.volume()))
-                session.bucket.delete(List.of(session.keys(format.volume()).format()), patience);
-            return named;
-        }
-        return format;
+        Format format =
+                new Format(UUID.randomUUID(), spec.size(), session.settings().window());
+        format.create(
+                session.bucket(),
+                session.keys(format.volume()),
+                session.settings().patienceNanos());
+        return session.giveName(format);
     }
 
     // ---- snapshots
@@ -433,18 +272,8 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                 throw new BlockException(
                         Reason.INVALID, "snapshot '" + text + "': must be VOLUME@SNAPSHOT, e.g. vault@monday");
             String volume = text.substring(0, at);
-            return new Origin(text, existing(session, volume), text.substring(at + 1));
+            return new Origin(text, session.existing(volume), text.substring(at + 1));
         }
-    }
-
-    private static Format existing(Session session, String volume) throws IOException {
-        Format format = find(session, session.nameKey(volume));
-        if (format == null)
-            throw new BlockException(
-                    Reason.NOT_FOUND,
-                    "there is no volume '" + volume + "' in bucket " + session.options.bucket() + " under "
-                            + session.options.prefix());
-        return format;
     }
 
     private S3Volume openHere(Session session, Format format) {
@@ -480,17 +309,18 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                     Reason.INVALID,
                     "size " + spec.size() + ": a clone begins with the size of its snapshot, " + size
                             + "; resize it afterwards");
-        Format format = Cloning.format(UUID.randomUUID(), parent, entry, size, session.settings.window());
+        Format format = Cloning.format(
+                UUID.randomUUID(), parent, entry, size, session.settings().window());
         Cloning.begin(
-                session.bucket,
-                session.options.prefix(),
+                session.bucket(),
+                session.options().prefix(),
                 snapshots,
                 entry,
                 format,
                 "volume '" + spec.volume() + "'",
-                session.scheduler.millis(),
-                session.settings.patienceNanos());
-        Format named = name(session, format);
+                session.scheduler().millis(),
+                session.settings().patienceNanos());
+        Format named = session.giveName(format);
         if (!named.volume().equals(format.volume()))
             snapshots.unpin(entry.slot(), format.volume().toString());
         return named;
@@ -499,29 +329,33 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     /** Opens a snapshot for reading. */
     private S3Reader attach(Session session, VolumeSpec spec, Origin origin) throws IOException {
         Format format = origin.volume;
-        Keys keys = format.keys(session.options.prefix());
-        long patience = session.settings.patienceNanos();
+        Keys keys = format.keys(session.options().prefix());
+        long patience = session.settings().patienceNanos();
         String volume = origin.name.substring(0, origin.name.lastIndexOf('@'));
         Snapshots.Entry entry = find(session, format, volume, origin.snapshot);
-        String id = session.id(format) + "@" + entry.slot() + " as " + session.name;
-        claim(id, "snapshot '" + origin.name + "' as '" + session.name + "'");
+        String id = session.id(format) + "@" + entry.slot() + " as " + session.name();
+        claim(id, "snapshot '" + origin.name + "' as '" + session.name() + "'");
         Snapshots snapshots = session.snapshots(format);
         String pin = Snapshots.reader(
-                hostName() + " " + folder.toAbsolutePath() + " " + session.name,
-                new UUID(PROCESS, session.scheduler.random()));
+                Session.hostName() + " " + folder.toAbsolutePath() + " " + session.name(),
+                new UUID(PROCESS, session.scheduler().random()));
         try {
-            snapshots.pin(entry, pin, "reader " + session.settings.host(), session.scheduler.millis());
+            snapshots.pin(
+                    entry,
+                    pin,
+                    "reader " + session.settings().host(),
+                    session.scheduler().millis());
             // what an earlier life of this gateway left, which ended without closing it
             snapshots.unpinEarlier(entry.slot(), pin);
-            State state = new Checkpoints(session.bucket, keys, format.volume(), RULES, patience)
+            State state = new Checkpoints(session.bucket(), keys, format.volume(), RULES, patience)
                     .load(keys.snapshot(entry.slot(), entry.name()), entry.slot());
             S3Reader reader = new S3Reader(
                     "snapshot '" + origin.name + "'",
                     state,
-                    session.bucket,
+                    session.bucket(),
                     keys,
-                    session.scheduler,
-                    session.settings,
+                    session.scheduler(),
+                    session.settings(),
                     forNow -> {
                         try {
                             if (!forNow) snapshots.unpin(entry.slot(), pin);
@@ -532,7 +366,7 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                         return forNow ? Map.of(PIN, keys.pin(entry.slot(), pin)) : Map.of();
                     });
             if (spec.inherited().get(PIN) instanceof String left) {
-                session.bucket.delete(List.of(left), patience);
+                session.bucket().delete(List.of(left), patience);
                 spec.inherited().remove(PIN);
             }
             return reader;
@@ -555,10 +389,10 @@ public final class S3Store implements SnapshotStore, InspectableStore {
                     "snapshot name '" + snapshot
                             + "': must be 1 to 64 letters, digits, dots, underscores or dashes and begin with a letter"
                             + " or digit");
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         S3Volume here;
         try {
-            here = openHere(session, existing(session, spec.volume()));
+            here = openHere(session, session.existing(spec.volume()));
         } finally {
             session.close();
         }
@@ -566,11 +400,11 @@ public final class S3Store implements SnapshotStore, InspectableStore {
             here.snapshot(snapshot);
             return;
         }
-        Session own = session(spec);
+        Session own = Session.of(spec, connect);
         S3Volume volume;
         try {
             prove(own);
-            volume = take(own, spec, existing(own, spec.volume()));
+            volume = take(own, spec, own.existing(spec.volume()));
         } catch (IOException | RuntimeException | Error e) {
             own.close();
             throw e;
@@ -582,9 +416,9 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     @Override
     public List<SnapshotInfo> snapshots(VolumeSpec spec) throws IOException {
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         try {
-            Snapshots snapshots = session.snapshots(existing(session, spec.volume()));
+            Snapshots snapshots = session.snapshots(session.existing(spec.volume()));
             List<SnapshotInfo> infos = new ArrayList<>();
             for (Snapshots.Entry entry : snapshots.list()) {
                 Snapshots.Facts facts = snapshots.facts(entry);
@@ -598,9 +432,9 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     @Override
     public void deleteSnapshot(VolumeSpec spec, String snapshot, boolean force) throws IOException {
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         try {
-            Format format = existing(session, spec.volume());
+            Format format = session.existing(spec.volume());
             Snapshots snapshots = session.snapshots(format);
             Snapshots.Entry entry = find(session, format, spec.volume(), snapshot);
             List<String> readers = snapshots.readers(entry.slot());
@@ -620,13 +454,14 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     @Override
     public List<VolumeInfo> list(VolumeSpec spec) throws IOException {
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         try {
             List<VolumeInfo> volumes = new ArrayList<>();
-            String prefix = Keys.names(session.options.prefix());
+            String prefix = Keys.names(session.options().prefix());
             String after = "";
             while (true) {
-                var some = session.bucket.list(prefix, after, 1000, session.settings.patienceNanos());
+                var some = session.bucket()
+                        .list(prefix, after, 1000, session.settings().patienceNanos());
                 for (ObjectStore.Item item : some) {
                     after = item.key();
                     String name = URLDecoder.decode(after.substring(prefix.length()), StandardCharsets.UTF_8);
@@ -641,12 +476,11 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     @Override
     public Inspection inspect(VolumeSpec spec, boolean scrub) throws IOException {
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         try {
-            Format format = find(session);
-            if (format == null) throw notFound(session);
-            Keys keys = format.keys(session.options.prefix());
-            return new Inspector(session.bucket, keys, format, session.scheduler, session.settings, scrub).run();
+            Format format = session.existing(spec.volume());
+            Keys keys = format.keys(session.options().prefix());
+            return new Inspector(session.bucket(), keys, format, session.scheduler(), session.settings(), scrub).run();
         } finally {
             session.close();
         }
@@ -663,32 +497,32 @@ public final class S3Store implements SnapshotStore, InspectableStore {
 
     /** Deletes all that there is of a volume that can't be taken over for that. */
     private void erase(VolumeSpec spec, Corruption damage) throws IOException {
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         try {
-            UUID volume = named(session, session.nameKey());
+            UUID volume = session.named();
             if (volume == null) return;
             Keys keys = session.keys(volume);
-            if (!session.options.eraseDamaged())
+            if (!session.options().eraseDamaged())
                 throw new Corruption(damage.getMessage() + ": so it can't be deleted as others are; delete-volume with"
                         + " the option eraseDamaged=true erases all that is below " + keys.all());
             Erasure erasure = new Erasure(
                     spec.volume(),
                     volume,
-                    session.options.prefix(),
-                    session.bucket,
-                    session.scheduler,
-                    session.settings,
+                    session.options().prefix(),
+                    session.bucket(),
+                    session.scheduler(),
+                    session.settings(),
                     RULES);
-            erasure.refuseIfUsed(session.options.takeover());
-            String id = session.options.endpoint() + "/" + session.options.bucket() + "/" + volume;
+            erasure.refuseIfUsed(session.options().takeover());
+            String id = session.options().endpoint() + "/" + session.options().bucket() + "/" + volume;
             claim(id, "volume '" + spec.volume() + "'");
             try (Disk journal = journals.open(folder.resolve(volume + ".journal"))) {
                 erasure.stopOwner();
-                Deletion deletion = deletion(session);
+                Deletion deletion = session.deletion();
                 deletion.bury(volume);
                 deletion.purge(volume);
                 // last: as long as it has a name an erasure that was interrupted can be asked for again
-                unname(session, session.nameKey(), volume);
+                session.unname(volume);
                 journal.delete();
             } finally {
                 release(id);
@@ -700,13 +534,13 @@ public final class S3Store implements SnapshotStore, InspectableStore {
     }
 
     private void deleteSound(VolumeSpec spec) throws IOException {
-        Session session = session(spec);
+        Session session = Session.of(spec, connect);
         Format format;
         try {
             prove(session);
-            format = find(session);
+            format = session.find();
             if (format == null) {
-                deletion(session).purge(); // what an interrupted deletion has left
+                session.deletion().purge(); // what an interrupted deletion has left
                 session.close();
                 return;
             }
@@ -728,11 +562,11 @@ public final class S3Store implements SnapshotStore, InspectableStore {
             throw e;
         }
         session.close();
-        Session last = session(spec);
+        Session last = Session.of(spec, connect);
         try {
-            Deletion deletion = deletion(last);
+            Deletion deletion = last.deletion();
             deletion.bury(format.volume());
-            unname(last, last.nameKey(), format.volume());
+            last.unname(format.volume());
             if (deletion.purge() > 0)
                 LOG.log(
                         System.Logger.Level.INFO,
@@ -741,9 +575,5 @@ public final class S3Store implements SnapshotStore, InspectableStore {
         } finally {
             last.close();
         }
-    }
-
-    private static Deletion deletion(Session session) {
-        return new Deletion(session.bucket, session.options.prefix(), RULES, session.settings.patienceNanos());
     }
 }
